@@ -29,6 +29,8 @@ _WIDEST_NS: Final = MAX_FILES // 4 * HOUR_NS
 _LAST_HOUR_NS: Final = (1 << 32) * NS_PER_SECOND
 _SUFFIX: Final = ".parquet"
 _SHORTER: Final = "a shorter range, or, of metrics, a shorter TAEL_METRIC_RAW_DAYS, past which a day is one file"
+_BRANCHES: Final = 24
+"""Up to so many cold hours of payloads are read as one branch each."""
 _SETTINGS: Final = (
     # No hive partitioning: the tenant in a path is escaped, and date and hour are not our columns. A store that does not answer is soon given up.
     "SETTINGS use_hive_partitioning = 0, input_format_null_as_default = 1, s3_retry_attempts = 2, s3_connect_timeout_ms = 1000, s3_request_timeout_ms = 5000"
@@ -146,8 +148,8 @@ class TieredTables:
         branches = [f"SELECT {columns} FROM {hot}"]  # noqa: S608  # see above
         if places.rolling:
             branches.append(f"SELECT {columns} FROM {hot}_rolling WHERE {_partitions(places.rolling)}")  # noqa: S608  # see above
-        if places.files:
-            branches.append(f"SELECT {columns} FROM ({self._cold(table, places.files)})")  # noqa: S608  # see above
+        groups = _by_hour(places.files) if table == "payloads" else [places.files] if places.files else []
+        branches += [f"SELECT {columns} FROM ({self._cold(table, files)})" for files in groups]  # noqa: S608  # see above
         return f"({_union(branches)})"
 
     def merged(self, table: str, where: object, tenant: str, time_range: TimeRange = ALL_TIME) -> str:
@@ -241,7 +243,27 @@ def cold_rows(bucket_url: str, files: Sequence[ColdFile], columns: Columns, *, a
     """The rows of files of one table, as a SELECT for use in parentheses."""
     url = bucket_url + _keys([file.key for file in files])
     structure = parquet.structure([*columns, *more])
-    return f"SELECT {parquet.read(files[0].table, columns)}{also} FROM s3('{url}', 'Parquet', {structure}) {_SETTINGS}"  # noqa: S608  # see above
+    read = _payload_columns(files, columns) if files[0].table == "payloads" else parquet.read(files[0].table, columns)
+    return f"SELECT {read}{also} FROM s3('{url}', 'Parquet', {structure}) {_SETTINGS}"  # noqa: S608  # see above
+
+
+def _by_hour(files: Sequence[ColdFile]) -> list[Sequence[ColdFile]]:
+    """Files of payloads by hour, or all together if there are too many hours for a branch each."""
+    hours: dict[int, list[ColdFile]] = {}
+    for file in files:
+        hours.setdefault(file.hour_ns, []).append(file)
+    return [*hours.values()] if len(hours) <= _BRANCHES else [files]
+
+
+def _payload_columns(files: Sequence[ColdFile], columns: Columns) -> str:
+    """The columns of files of payloads, with their tenant, and their hour if it is one, as constants.
+
+    A condition on a small column makes the engine hold the contents of the whole file until it has read that column: gigabytes.
+    """
+    constants = {"tenant": "CAST({tenant:String}, 'LowCardinality(String)') AS `tenant`"}
+    if len({file.hour_ns for file in files}) == 1:
+        constants["hour"] = f"toDateTime({files[0].hour_ns // NS_PER_SECOND}, 'UTC') AS `hour`"
+    return ", ".join(constants.get(name, f"`{name}`") for name, _ in columns)
 
 
 def _coldest_end(head: Head, table: str) -> int:
