@@ -7,12 +7,15 @@ from typing import Any
 
 import pytest
 
+from tael.errors import TooLarge
 from tael.model.series import Matcher, Selection
 from tael.model.time import ALL_TIME, TimeRange
 from tael.storage.api import ServiceStats
+from tael.storage.clickhouse import topology as clickhouse_topology
 from tael.storage.clickhouse.logs import ClickHouseLogs
 from tael.storage.clickhouse.source import HotTables, Source
 from tael.storage.clickhouse.spans import ClickHouseSpans
+from tael.storage.clickhouse.topology import ClickHouseTopology
 from tests.support.hotnode import HotNode
 from tests.support.storage import (
     START_NS,
@@ -81,6 +84,20 @@ async def test_spans(tier: HotTier) -> None:
     assert len((await reader.get_trace("t1", ids[0])).value) == 8
     (stats,) = (await reader.list_services("t1", day)).value
     assert stats == ServiceStats("shop", 40, 5, 0, 400)
+
+
+async def test_names_beyond_the_limit_are_refused(tier: HotTier, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A list that was cut silently would look whole."""
+    trace_id = new_trace_id()
+    parent, child = (wire_span(i, trace_id=trace_id, span_id=bytes([i + 1] * 8), name=f"op {i}") for i in range(2))
+    child.parent_span_id = parent.span_id
+    await tier.store(of_service("shop", parent), of_service("db", child))
+    topology, day = ClickHouseTopology(tier.clickhouses[0]), TimeRange(START_NS - HOUR_NS, START_NS + HOUR_NS)
+    monkeypatch.setattr(clickhouse_topology, "_MOST", 1)
+    assert (await topology.list_operations("t1", "shop", day)).value == {("op 0", 0)}
+    assert (await topology.count_calls("t1", day)).value == {("shop", "db"): 1}
+    with pytest.raises(TooLarge, match="more than 1 services"):
+        await topology.list_services("t1", day)
 
 
 async def test_logs(tier: HotTier) -> None:

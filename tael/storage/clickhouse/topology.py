@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
+from typing import Any, Final
 
+from tael.errors import TooLarge
 from tael.model.time import NS_PER_SECOND, TimeRange
 from tael.storage.api import Answer
 from tael.storage.clickhouse.client import ClickHouse
@@ -13,7 +16,8 @@ from tael.storage.clickhouse.source import HotTables, Source
 from tael.storage.topology import Calls, Operation
 
 _EARLIER_NS = 3600 * NS_PER_SECOND
-_MOST = 100_000
+_MOST: Final = 100_000
+"""Services, operations of a service, or pairs of services in one answer."""
 
 
 class ClickHouseTopology:
@@ -26,25 +30,32 @@ class ClickHouseTopology:
     async def list_services(self, tenant: str, time_range: TimeRange) -> Answer[set[str]]:
         """See TopologyReader."""
         statement = list_services(self._source, tenant, time_range)
-        return Answer({text(service) for (service,) in await self._clickhouse.query(statement.sql, statement.parameters)})
+        return Answer({text(service) for (service,) in await self._ask(statement, "services")})
 
     async def list_operations(self, tenant: str, service: str, time_range: TimeRange) -> Answer[set[Operation]]:
         """See TopologyReader."""
         statement = list_operations(self._source, tenant, service, time_range)
-        return Answer({(text(name), int(kind)) for name, kind in await self._clickhouse.query(statement.sql, statement.parameters)})
+        return Answer({(text(name), int(kind)) for name, kind in await self._ask(statement, "operations")})
 
     async def count_calls(self, tenant: str, time_range: TimeRange) -> Answer[Calls]:
         """See TopologyReader."""
         statement = count_calls(self._source, tenant, time_range)
-        rows = await self._clickhouse.query(statement.sql, statement.parameters)
+        rows = await self._ask(statement, "pairs of services")
         return Answer(Counter({(text(parent), text(child)): int(calls) for parent, child, calls in rows}))
+
+    async def _ask(self, statement: Statement, listed: str) -> Sequence[Sequence[Any]]:
+        rows = await self._clickhouse.query(statement.sql, statement.parameters)
+        # The statement asks for one row more than is answered, so that a list that was cut is known from one that just fits.
+        if len(rows) > _MOST:
+            raise TooLarge(f"the range has more than {_MOST:,} {listed}", where="time range", accepted="a shorter time range")
+        return rows
 
 
 def list_services(source: Source, tenant: str, time_range: TimeRange) -> Statement:
     """The distinct services."""
     where = _slots(tenant, time_range)
     return Statement(
-        f"SELECT DISTINCT service\nFROM {source.rows('red', tenant, time_range)}\nWHERE {where}\nLIMIT {_MOST}", where.parameters
+        f"SELECT DISTINCT service\nFROM {source.rows('red', tenant, time_range)}\nWHERE {where}\nLIMIT {_MOST + 1}", where.parameters
     )
 
 
@@ -53,7 +64,7 @@ def list_operations(source: Source, tenant: str, service: str, time_range: TimeR
     where = _slots(tenant, time_range)
     where.add("service = {service:String}", service=service)
     return Statement(
-        f"SELECT DISTINCT name, kind\nFROM {source.rows('red', tenant, time_range)}\nWHERE {where}\nLIMIT {_MOST}", where.parameters
+        f"SELECT DISTINCT name, kind\nFROM {source.rows('red', tenant, time_range)}\nWHERE {where}\nLIMIT {_MOST + 1}", where.parameters
     )
 
 
@@ -72,7 +83,7 @@ def count_calls(source: Source, tenant: str, time_range: TimeRange) -> Statement
         f"FROM (SELECT trace_id, service, parent_span_id FROM {source.rows('spans', tenant, time_range)} WHERE {child}) AS c\n"
         f"INNER JOIN (SELECT trace_id, service, span_id FROM {source.rows('spans', tenant, before)} WHERE {earlier}) AS p\n"
         "ON p.trace_id = c.trace_id AND toString(p.span_id) = c.parent_span_id\n"
-        f"GROUP BY p.service, c.service\nLIMIT {_MOST}"
+        f"GROUP BY p.service, c.service\nLIMIT {_MOST + 1}"
     )
     return Statement(sql, parameters)
 

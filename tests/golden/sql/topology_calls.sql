@@ -8,7 +8,7 @@ INNER JOIN (SELECT trace_id, service, span_id FROM tael.spans WHERE tenant = {te
   AND start_time < fromUnixTimestamp64Nano({end:Int64}, 'UTC')) AS p
 ON p.trace_id = c.trace_id AND toString(p.span_id) = c.parent_span_id
 GROUP BY p.service, c.service
-LIMIT 100000
+LIMIT 100001
 
 -- tenant = 't1'
 -- start = 1790000000000000000

@@ -3,7 +3,7 @@ FROM tael.red
 WHERE tenant = {tenant:String}
   AND slot >= fromUnixTimestamp64Nano({start:Int64}, 'UTC')
   AND slot < fromUnixTimestamp64Nano({end:Int64}, 'UTC')
-LIMIT 100000
+LIMIT 100001
 
 -- tenant = 't1'
 -- start = 1790000000000000000
