@@ -104,6 +104,18 @@ async def test_a_writer_whose_lease_moved_on_writes_nothing_more(bench: Bench) -
     assert bench.tier.names == []
 
 
+async def test_a_writer_that_ended_reports_no_lag(bench: Bench) -> None:
+    """The next holder of the lease reports it; in a sum over both processes it would count twice."""
+
+    def lags() -> list[float]:
+        return [sample.value for metric in bench.metrics.lag.collect() for sample in metric.samples]
+
+    async with bench.writing("node-a"):
+        await bench.append("1")
+        await holds(lags)
+    assert lags() == []
+
+
 async def test_one_span_that_cannot_be_taken_costs_no_other(bench: Bench) -> None:
     """The batch is cut until the span is alone; it is buried with the reason, once, and the rest is there once and in order."""
     bench.tier.refused.add("bad")

@@ -71,6 +71,7 @@ class Bench:
     kv: NatsKeyValue
     appender: JetStreamAppender
     tier: MemoryTier
+    metrics: WriterMetrics = field(default_factory=lambda: WriterMetrics(CollectorRegistry()))
 
     async def append(self, *names: str, shard: int = 0) -> None:
         """Append one request with a span of each name."""
@@ -103,8 +104,8 @@ class Bench:
         assert found is not None
         chosen = WriterSettings.model_validate({"TAEL_BATCH_MAX_SECS": "0.05", **settings})
         reader = JetStreamReader(self.client, "tael", 0)
-        digests, metrics = JetStreamDigests(self.client, "tael", 0), WriterMetrics(CollectorRegistry())
-        return ShardWriter(Parts(0, node_id, self.kv, reader, digests, self.tier, chosen, metrics, fail_at("")), found)
+        digests = JetStreamDigests(self.client, "tael", 0)
+        return ShardWriter(Parts(0, node_id, self.kv, reader, digests, self.tier, chosen, self.metrics, fail_at("")), found)
 
     @asynccontextmanager
     async def writing(self, node_id: str, **settings: str) -> AsyncIterator[asyncio.Task[None]]:
