@@ -12,7 +12,7 @@ from tael.logql.errors import SeriesLimit
 from tael.logql.functions import finished, per_second, shifted
 from tael.logql.levels import LEVEL, normalized
 from tael.logql.needs import Counts
-from tael.logql.samples import BYTES, Bounds, Leaf
+from tael.logql.samples import BYTES, Bounds, Leaf, Room
 from tael.model.series import Floats, Labels, Samples
 from tael.vectors.values import Steps, Vector
 from tael.vectors.windows import windows
@@ -52,14 +52,15 @@ class Counted(Protocol):
         ...
 
 
-def of_counts(leaf: Leaf, plan: Counts, counted: Iterable[Counted], rest: Samples, steps: Steps, bounds: Bounds) -> Vector:
-    """The leaf at ``steps``: the counts of a window's slots, and the lines of ``rest`` in it. Raises SeriesLimit and PipelineError."""
+def of_counts(leaf: Leaf, plan: Counts, counted: Iterable[Counted], rest: Samples, steps: Steps, bounds: Bounds, room: Room) -> Vector:
+    """The leaf at ``steps``: the counts of a window's slots, and the lines of ``rest`` in it. Raises SeriesLimit, TooLarge and PipelineError."""
     places: dict[Labels, int] = {}
     series, slots, values = _read(leaf, counted, places)
     for labels in rest.labels:
         places.setdefault(labels, len(places))
     if len(places) > bounds.series:
         raise SeriesLimit(bounds.series)
+    room.take(len(places) * steps.count)
     total, lines = _windowed(leaf.aggregation, plan, steps, series, slots, values, len(places))
     _add_rest(leaf, rest, steps, places, total, lines)
     return finished(leaf.aggregation, list(places), total / per_second(leaf.aggregation), lines > 0)

@@ -6,7 +6,7 @@ Unlike in PromQL, division by zero gives NaN, and series have no metric name.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Final, TypeAlias
 
 import numpy as np
@@ -26,7 +26,7 @@ from tael.logql.ast import (
 )
 from tael.logql.ast import Vector as Constant
 from tael.logql.errors import MatchingError
-from tael.logql.samples import Leaf
+from tael.logql.samples import Leaf, require_room
 from tael.vectors import vectors
 from tael.vectors.aggregation import choose, groups, reduce
 from tael.vectors.annotations import Annotations
@@ -61,34 +61,55 @@ def leaf_of(expr: VectorAggregation) -> Leaf:
     return Leaf(expr.expr, (expr.grouping or Grouping()) if once else None)
 
 
-def evaluate(expr: Metric, steps: Steps, found: Mapping[Leaf, Vector], check: Callable[[], None] = lambda: None) -> Value:
+def evaluate(
+    expr: Metric, steps: Steps, found: Mapping[Leaf, Vector], check: Callable[[], None] = lambda: None, most: int = 10_000_000
+) -> Value:
     """The value of ``expr`` at ``steps``; ``found`` holds every leaf's. ``check`` is called at each node and raises to end the query.
 
-    Raises MatchingError where series do not match, and Rejected for anything else that the data does not allow.
+    Raises MatchingError where series do not match, TooLarge where more than ``most`` values are held besides the leaves, and Rejected for
+    anything else that the data does not allow.
     """
     with np.errstate(all="ignore"):
-        value = _value(expr, steps, found, check)
+        value = _Evaluation(steps, found, check, most).value(expr)
     return vectors.without_empty(value) if isinstance(value, Vector) else value
 
 
-def _value(expr: Metric, steps: Steps, found: Mapping[Leaf, Vector], check: Callable[[], None]) -> Value:
-    check()
-    match expr:
-        case Number(value=value):
-            return Scalar(np.full(steps.count, value))
-        case Constant(value=value):
-            return vectors.of_scalar(np.full(steps.count, value))
-        case RangeAggregation():
-            return found[Leaf(expr)]
-        case VectorAggregation(expr=inner):
-            below = found[leaf_of(expr)] if isinstance(inner, RangeAggregation) else _value(inner, steps, found, check)
-            return _aggregated(expr, _vector(below))
-        case Binary(left=left, right=right):
-            return _operated(expr, _value(left, steps, found, check), _value(right, steps, found, check))
-        case LabelReplace(expr=inner):
-            vector = _vector(_value(inner, steps, found, check))
-            # Loki lists series with equal labels separately, which the answer to an instant query can represent.
-            return label_replace(vector, expr.dst, expr.replacement, expr.src, expr.regex, distinct=vector.values.shape[1] > 1)
+@dataclass(frozen=True, slots=True)
+class _Evaluation:
+    """One walk of the tree. ``held`` are the values of the left operands of the operators above."""
+
+    steps: Steps
+    found: Mapping[Leaf, Vector]
+    check: Callable[[], None]
+    most: int
+    held: int = 0
+
+    def value(self, expr: Metric) -> Value:
+        """The value of a node. Raises TooLarge beyond ``most``."""
+        self.check()
+        value = self._value(expr)
+        require_room(self.held + value.values.size, self.most)
+        return value
+
+    def _value(self, expr: Metric) -> Value:
+        match expr:
+            case Number(value=value):
+                return Scalar(np.full(self.steps.count, value))
+            case Constant(value=value):
+                return vectors.of_scalar(np.full(self.steps.count, value))
+            case RangeAggregation():
+                return self.found[Leaf(expr)]
+            case VectorAggregation(expr=inner):
+                below = self.found[leaf_of(expr)] if isinstance(inner, RangeAggregation) else self.value(inner)
+                return _aggregated(expr, _vector(below))
+            case Binary(left=left, right=right):
+                first = self.value(left)
+                second = replace(self, held=self.held + first.values.size).value(right)
+                return _operated(expr, first, second)
+            case LabelReplace(expr=inner):
+                vector = _vector(self.value(inner))
+                # Loki lists series with equal labels separately, which the answer to an instant query can represent.
+                return label_replace(vector, expr.dst, expr.replacement, expr.src, expr.regex, distinct=vector.values.shape[1] > 1)
 
 
 def _vector(value: Value) -> Vector:

@@ -89,10 +89,30 @@ class Leaf:
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """How much a query may hold: ``series``, and ``samples`` over all of them."""
+    """How much a query may hold: ``series``, and ``samples`` over all of them, or as many values (series by steps)."""
 
     series: int = 500
     samples: int = 10_000_000
+
+
+def require_room(values: int, most: int) -> None:
+    """Raise TooLarge where a query would hold more than ``most`` values. To be called before these are computed."""
+    if values > most:
+        raise TooLarge(f"the query makes more than {most} values (series by steps); ask for fewer series or longer steps")
+
+
+@dataclass(slots=True)
+class Room:
+    """How many values the leaves of a query hold, at most ``most``; the threads that compute them share it."""
+
+    most: int
+    held: list[int] = field(default_factory=list)
+
+    def take(self, values: int) -> None:
+        """Hold so many more. Raises TooLarge."""
+        # Appended and not added, which threads may do at the same time.
+        self.held.append(values)
+        require_room(sum(self.held), self.most)
 
 
 class Extraction:

@@ -366,3 +366,15 @@ async def test_a_shard_that_is_missing_is_named() -> None:
             body = await api.json(f"{LOKI}/{path}", query=query, **RANGE)
             assert body["warnings"] == ["shard-1 did not answer: its lines are missing from this result"]
             assert body["data"]
+
+
+@pytest.mark.parametrize("stage", ["", " | logfmt"])
+async def test_a_metric_query_of_too_many_values_is_refused(stage: str) -> None:
+    """Whether shards count its lines or these are read."""
+    query: dict[str, Any] = {"query": f'sum by (service_name) (count_over_time({{service_name=~".+"}}{stage}[1s]))', **RANGE}
+    records = list(decode_logs(GROUPS, RECEIVED_NS))
+    async with serving(MemorySpans(), logs=MemoryLogs(records), TAEL_LOGQL_MAX_SAMPLES="1000") as api:
+        kept = await api.get(f"{LOKI}/query_range", **query, step="1")
+        refused = await api.get(f"{LOKI}/query_range", **query, step="0.1")
+    assert (kept.status, refused.status) == (200, 400)
+    assert refused.body == b"the query makes more than 1000 values (series by steps); ask for fewer series or longer steps"

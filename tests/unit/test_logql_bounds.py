@@ -7,11 +7,13 @@ from typing import Any
 import pytest
 
 from tael.errors import Rejected, TooLarge
-from tael.logql.evaluate import leaves
+from tael.logql.evaluate import evaluate, leaves
+from tael.logql.functions import of_samples
 from tael.logql.parse import parse
 from tael.logql.pipeline import Pipeline
 from tael.logql.row import Row
-from tael.logql.samples import Bounds, Extraction
+from tael.logql.samples import Bounds, Extraction, Room
+from tael.vectors.values import Steps
 
 
 def extract(query: str, bounds: Bounds, rows: int) -> Any:
@@ -36,6 +38,37 @@ def test_too_many_series() -> None:
 def test_too_many_samples() -> None:
     with pytest.raises(TooLarge, match="reads more than 20 samples"):
         extract('count_over_time({app="a"}[1m])', Bounds(samples=20), 30)
+
+
+def test_the_leaves_of_a_query_share_their_room() -> None:
+    room = Room(20)
+    room.take(12)
+    with pytest.raises(TooLarge, match="more than 20 values"):
+        room.take(9)
+
+
+@pytest.mark.parametrize(
+    ("query", "most"),
+    [
+        ("{count}", 100),
+        ("{count} * 2", 110),
+        ("sum({count})", 10),
+        # The left operand, of 10 series by 10 steps, is held while the right one is computed.
+        ("{count} + (sum({count}) * 2)", 120),
+        ('{count} or label_replace({count}, "m", "$1", "n", "(.*)")', 200),
+    ],
+)
+def test_values_that_are_held_at_once_are_bounded(query: str, most: int) -> None:
+    expr: Any = parse(query.replace("{count}", 'count_over_time({app="a"} | logfmt [1m])'))
+    steps = Steps(0, 9, 1)
+    found = {}
+    for leaf in leaves(expr):
+        extraction = Extraction(leaf, Bounds())
+        extraction.add(Row(number, f"n={number}", {"app": "a"}, {}, extraction.hints) for number in range(10))
+        found[leaf] = of_samples(leaf.aggregation, extraction.samples(), steps)
+    evaluate(expr, steps, found, most=most)
+    with pytest.raises(TooLarge, match=f"more than {most - 1} values"):
+        evaluate(expr, steps, found, most=most - 1)
 
 
 @pytest.mark.parametrize("query", ["(" * 300 + "vector(1)" + ")" * 300, '{a="b"} | ' + "(" * 300 + "x>1" + ")" * 300])

@@ -19,7 +19,7 @@ from tael.logql.needs import counts, decided, wanted
 from tael.logql.pipeline import Pipeline
 from tael.logql.records import entry
 from tael.logql.row import Row
-from tael.logql.samples import BYTES, Bounds, Extraction, Leaf
+from tael.logql.samples import BYTES, Bounds, Extraction, Leaf, Room
 from tael.logql.sizes import ChunkSize
 from tael.model.log import LineFact, LogRecord
 from tael.model.predicate import EVERYTHING, NOTHING, Predicate
@@ -106,14 +106,15 @@ class LogqlEngine:
         """
         found: dict[Leaf, Vector] = {}
         missing: dict[str, None] = {}
+        room = Room(self.options.max_samples)
 
         async def one(leaf: Leaf) -> None:
-            answer = await self._leaf(tenant, leaf, steps)
+            answer = await self._leaf(tenant, leaf, steps, room)
             found[leaf] = answer.value
             missing.update(dict.fromkeys(answer.missing))
 
         await together([one(leaf) for leaf in dict.fromkeys(leaves(expr))], name="logql")
-        value = await in_thread(lambda check: evaluation.evaluate(expr, steps, found, check))
+        value = await in_thread(lambda check: evaluation.evaluate(expr, steps, found, check, room.most))
         if isinstance(value, Vector) and len(value.labels) > self.options.max_series:
             raise TooLarge(f"the result has more than {self.options.max_series} series (TAEL_LOGQL_MAX_SERIES)")
         return Answer(value, tuple(missing))
@@ -163,10 +164,11 @@ class LogqlEngine:
             await in_thread(lambda check, page=page: take(page, check))  # type: ignore[misc]
         return Answer([Stream(dict(labels), 0, size.bytes) for labels, size in sizes.items()], tuple(pages.missing))
 
-    async def _leaf(self, tenant: str, leaf: Leaf, steps: Steps) -> Answer[Vector]:
+    async def _leaf(self, tenant: str, leaf: Leaf, steps: Steps, room: Room) -> Answer[Vector]:
         plan = counts(leaf, steps) if self.options.push else None
         if plan is None:
             samples = await self._samples(tenant, leaf, steps, wanted(leaf.query))
+            room.take(len(samples.value.labels) * steps.count)
             return Answer(await in_thread(lambda _: of_samples(leaf.aggregation, samples.value, steps)), samples.missing)
         sizes = leaf.aggregation.op in BYTES
         time_range, matchers = _range_of(leaf, steps), leaf.query.matchers
@@ -179,7 +181,7 @@ class LogqlEngine:
         # Only lines that the shards could not count without reading them are read.
         left = NOTHING if all(part.known for part in counted.value) else plan.predicate
         rest = await self._samples(tenant, leaf, steps, left, plan.known)
-        vector = await in_thread(lambda _: of_counts(leaf, plan, counted.value, rest.value, steps, self.options.bounds))
+        vector = await in_thread(lambda _: of_counts(leaf, plan, counted.value, rest.value, steps, self.options.bounds, room))
         return Answer(vector, (*counted.missing, *rest.missing))
 
     async def _samples(

@@ -28,7 +28,7 @@ class LogqlSettings(Settings):
         default=10_000_000,
         ge=1000,
         alias="TAEL_LOGQL_MAX_SAMPLES",
-        description="Maximum number of lines that one LogQL metric query may process row by row; counts pushed down to the shards are not limited.",
+        description="Maximum number of lines that one LogQL metric query may process row by row, where shards do not count them, and of the values (series by steps) that it may hold; a query over the limit fails.",
     )
 
     @property
