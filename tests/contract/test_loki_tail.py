@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from pathlib import Path
 from typing import Any
 
 import aiohttp
 import pytest
+from opentelemetry.proto.logs.v1.logs_pb2 import ResourceLogs
 
+from tael.model.log import LogRecord
 from tael.model.signals import LOGS
 from tael.otlp.decode import decode_logs
+from tael.storage.api import Answer, LogQuery
 from tests.support.doubles import MemorySpans
 from tests.support.live import MemoryBus, publish_logs
 from tests.support.logs import MemoryLogs
@@ -106,3 +110,34 @@ async def test_a_tail_ends_when_its_token_is_taken_away(tmp_path: Path) -> None:
         with pytest.raises(aiohttp.WSServerHandshakeError) as refused:
             await connect(api, '{service_name="shop"}', bearer=TOKEN)
         assert refused.value.status == 401
+
+
+class _ReadLate(MemoryLogs):
+    """Storage that is read only once the feed has brought ``lines`` of it."""
+
+    def __init__(self, bus: MemoryBus, *lines: ResourceLogs) -> None:
+        super().__init__(list(decode_logs(lines, RECEIVED_NS)))
+        self._bus, self._lines = bus, lines
+
+    async def find_logs(self, tenant: str, query: LogQuery) -> Answer[list[LogRecord]]:
+        publish_logs(self._bus, *self._lines)
+        # Decoded and rendered in the feed's thread, before the tail knows its history.
+        await asyncio.sleep(0.2)
+        return await super().find_logs(tenant, query)
+
+
+@pytest.mark.parametrize("delay", [0, 1])
+async def test_a_line_of_the_history_does_not_come_again(delay: int) -> None:
+    """Whether the feed brings it before the history is read or after that, and next to new lines or alone."""
+    now = time.time_ns() - START_NS
+    old, new = wire_log(now, "old"), wire_log(now + 1, "new")
+    bus = MemoryBus()
+    async with (
+        serving(MemorySpans(), logs=_ReadLate(bus, logs_of("shop", old)), bus=bus) as api,
+        connect(api, '{service_name="shop"}', delay_for=delay) as socket,
+    ):
+        assert lines(await frame(socket)) == ["old"]
+        publish_logs(bus, logs_of("shop", old))
+        publish_logs(bus, logs_of("shop", old, new))
+        publish_logs(bus, logs_of("shop", new, wire_log(now + 2, "newer")))
+        assert [lines(await frame(socket)) for _ in range(2)] == [["new"], ["new", "newer"]]

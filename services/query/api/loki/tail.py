@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Final
 
 import orjson
@@ -131,12 +131,17 @@ class _TailOptions:
         return cls(start, form.now_ns, min(form.count("limit", DEFAULT_LIMIT), most), delay)
 
 
+class _Early(bytes):
+    """A frame that was made before the history was read, and may have lines of it."""
+
+
 @dataclass(slots=True)
 class _Frames:
     """Runs the query's stages on live records, and encodes the kept lines as frames; implements ``Framing``."""
 
     query: LogQuery
-    known: set[tuple[int, str]] = field(default_factory=set)
+    known: set[tuple[int, str]] | None = None
+    """Time and text of the lines that were sent as history; None before it was read."""
     heartbeat: bytes = b""
 
     def matches(self, record: LiveRecord) -> bool:
@@ -145,10 +150,15 @@ class _Frames:
         return all(condition(matcher)(stream.get(matcher.name, "")) for matcher in self.query.matchers)
 
     def items(self, items: Sequence[LiveRecord]) -> bytes:
-        """A frame with the lines that the stages keep."""
+        """A frame with the lines that the stages keep, and that are not in the history if that was read."""
+        # Read once: it is set while this runs in a thread.
+        known = self.known
         pipeline = Pipeline(self.query.stages)
         rows = [row for row in (entry(item.record).row() for item in items) if pipeline.keeps(row)]
-        return frame(rows) if rows else b""
+        if known is None:
+            return _Early(frame(rows)) if rows else b""
+        new = [row for row in rows if (row.timestamp_ns, row.line) not in known]
+        return frame(new) if new else b""
 
     def dropped(self, count: int) -> bytes:
         """A frame about dropped lines. Loki names each entry that it dropped; here only their number is known."""
@@ -160,11 +170,12 @@ class _Frames:
 
     def fresh(self, event: bytes) -> str:
         """A frame without lines that were already sent as history; empty if none are left."""
-        if not event or not self.known:
+        if not isinstance(event, _Early) or not self.known:
             return event.decode()
-        body = orjson.loads(event)
-        streams = [one for one in body["streams"] if (int(one["values"][0][0]), one["values"][0][1]) not in self.known]
-        return orjson.dumps({**body, "streams": streams}).decode() if streams or "dropped_entries" in body else ""
+        streams = [
+            one for one in orjson.loads(event.decode())["streams"] if (int(one["values"][0][0]), one["values"][0][1]) not in self.known
+        ]
+        return orjson.dumps({"streams": streams}).decode() if streams else ""
 
 
 def frame(rows: Iterable[Row]) -> bytes:
