@@ -229,4 +229,5 @@ def _key(grouping: Grouping | None) -> Callable[[Row], Labels]:
 
 
 def _pairs(labels: Mapping[str, str]) -> Labels:
-    return tuple(sorted(labels.items()))
+    # As in Loki, a label that is empty is none here, which a line can show.
+    return tuple(sorted([pair for pair in labels.items() if pair[1]]))
