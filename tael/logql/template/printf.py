@@ -3,54 +3,126 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import Final
 
 from tael.logql.template.bounds import require_room, require_room_for
 from tael.logql.template.values import Value, go_g, shown, type_name
 from tael.syntax.literals import quoted
 
-_PARTS: Final = re.compile(r"%(?P<flags>[-+# 0]*)(?P<width>\d*)(?:(?P<dot>\.)(?P<precision>\d*))?(?P<verb>.?)", re.DOTALL)
+_INDEX: Final = r"\[[^\]]*\]|\["
+_PARTS: Final = re.compile(
+    rf"%(?P<flags>[-+# 0]*)(?P<at>{_INDEX})?(?P<width>\*|\d*)"
+    rf"(?:(?P<dot>\.)(?P<precision_at>{_INDEX})?(?P<precision>\*|\d*))?(?P<verb_at>{_INDEX})?(?P<verb>.?)",
+    re.DOTALL,
+)
+_MOST: Final = 1_000_000
 
 
 def sprintf(layout: str, *values: Value) -> str:
     """``layout`` with the values in place of its verbs; a mismatch is written as ``%!d(string=x)``, as in Go."""
-    left, size = list(values), 0
+    arguments, size = _Arguments(values), 0
     large = next((found for found in _PARTS.finditer(layout) if _too_large(found["width"]) or _too_large(found["precision"])), None)
     layout, end = (layout, "") if large is None else (layout[: large.start()], "%!(NOVERB)")
 
-    def one(found: re.Match[str]) -> str:
-        verb = found["verb"]
-        if verb == "%":
-            return "%"
-        if not verb:
-            return "%!(NOVERB)"
-        return _one(found, left.pop(0)) if left else f"%!{verb}(MISSING)"
-
     def written(found: re.Match[str]) -> str:
         nonlocal size
-        text = one(found)
+        text = _part(found, arguments)
         size += len(text)
         require_room(size, *values)
         return text
 
     text = _PARTS.sub(written, layout) + end
+    left = () if arguments.reordered else values[arguments.place :]
     if left:
         require_room_for(*left)
         text += "%!(EXTRA " + ", ".join(f"{type_name(value)}={shown(value)}" for value in left) + ")"
     return text
 
 
+class _Arguments:
+    """The values, and the place of the next one; ``[n]`` in a layout moves it."""
+
+    def __init__(self, values: Sequence[Value]) -> None:
+        self.values, self.place = values, 0
+        self.reordered, self.valid = False, True
+
+    def move(self, index: str | None) -> None:
+        """Continue with the value that ``[n]`` names, from 1."""
+        if index is None:
+            return
+        self.reordered = True
+        digits = index[1:-1] if index.endswith("]") else ""
+        number = int(digits) if re.fullmatch(r"[0-9]{1,7}", digits) else 0
+        self.valid = self.valid and 1 <= number <= len(self.values)
+        if self.valid:
+            self.place = number - 1
+
+    def next(self) -> Value:
+        """The next value. Raises LookupError after the last."""
+        value = self.values[self.place]
+        self.place += 1
+        return value
+
+    def number(self) -> int | None:
+        """The next value as the width or precision that ``*`` stands for; None where it cannot be one."""
+        if self.place == len(self.values):
+            return None
+        value = self.next()
+        return value if isinstance(value, int) and not isinstance(value, bool) and abs(value) <= _MOST else None
+
+
+def _part(found: re.Match[str], arguments: _Arguments) -> str:
+    """The text of one verb, with its flags and indexes."""
+    # An index before digits refers to nothing: it belongs to the "*" or the verb that it is next to.
+    arguments.valid = not (found["at"] and (found["width"] not in ("", "*") or (found["dot"] and found["width"] != "*")))
+    arguments.move(found["at"])
+    flags, width, problem = _width(found, arguments)
+    precision, imprecise = _precision(found, arguments)
+    arguments.move(found["verb_at"])
+    verb, problem = found["verb"], problem + imprecise
+    if verb in ("", "%"):
+        return problem + (verb or "%!(NOVERB)")
+    if not arguments.valid:
+        return f"{problem}%!{verb}(BADINDEX)"
+    try:
+        value = arguments.next()
+    except LookupError:
+        return f"{problem}%!{verb}(MISSING)"
+    return problem + _padded(_verb(verb, flags, precision, value), flags, width)
+
+
+def _width(found: re.Match[str], arguments: _Arguments) -> tuple[str, int, str]:
+    """The flags, the width, and what Go writes about a bad one; a negative width is one with the flag ``-``."""
+    flags, text = found["flags"], found["width"]
+    if text != "*":
+        return flags, int(text or 0), ""
+    width = arguments.number()
+    if width is None:
+        return flags, 0, "%!(BADWIDTH)"
+    return (flags if width >= 0 else "-" + flags), abs(width), ""
+
+
+def _precision(found: re.Match[str], arguments: _Arguments) -> tuple[int | None, str]:
+    """The precision, None without one, and what Go writes about a bad one."""
+    if not found["dot"]:
+        return None, ""
+    arguments.move(found["precision_at"])
+    if found["precision"] != "*":
+        return int(found["precision"] or 0), ""
+    precision = arguments.number()
+    return (None, "%!(BADPREC)") if precision is None or precision < 0 else (precision, "")
+
+
 def _too_large(number: str | None) -> bool:
     """Go ignores a width or precision above a million, and the rest of the layout with it."""
-    return len(number or "") > 7 or int(number or 0) > 1_000_000
+    return number not in (None, "*") and (len(number) > 7 or int(number or 0) > _MOST)
 
 
-def _one(found: re.Match[str], value: Value) -> str:
-    text = _verb(found["verb"], found["flags"], int(found["precision"] or 0) if found["dot"] else None, value)
-    width = int(found["width"] or 0)
-    if "-" in found["flags"]:
+def _padded(text: str, flags: str, width: int) -> str:
+    if "-" in flags:
         return text.ljust(width)
-    if "0" in found["flags"] and not text.startswith("%!"):
+    if "0" in flags and not text.startswith("%!"):
         sign = text[0] if text[:1] in ("+", "-") else ""
         return sign + text[len(sign) :].rjust(width - len(sign), "0")
     return text.rjust(width)
