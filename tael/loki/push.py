@@ -73,7 +73,7 @@ def read_json(body: bytes, most: int) -> Pushed:
     pushed = Translated(ExportLogsServiceRequest())
     for stream in streams:
         with pushed.tolerating():
-            records, level = _stream(pushed, _texts(stream.get("stream") if isinstance(stream, dict) else None, "stream"))
+            records, level = _stream(pushed, _texts(stream.get("stream", {}) if isinstance(stream, dict) else None, "stream"))
             values = stream.get("values")
             for entry in values if isinstance(values, list) else ():
                 with pushed.tolerating():
@@ -98,8 +98,6 @@ def _texts(value: Any, where: str) -> dict[str, str]:
 
 def _stream(pushed: Pushed, labels: Labels) -> tuple[ScopeLogs, str]:
     """The scope for a stream's records, added to the request, and the level in the stream's labels."""
-    if not labels:
-        raise Rejected("a stream has no label", where="streams", accepted="at least one")
     group = pushed.request.resource_logs.add()
     service = next((labels[name] for name in _SERVICE_LABELS if labels.get(name)), UNKNOWN_SERVICE)
     others = {name: value for name, value in labels.items() if name != "service_name"}

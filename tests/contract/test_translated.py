@@ -60,7 +60,14 @@ async def test_what_can_never_be_stored_is_a_400_once_the_rest_is() -> None:
 
 @pytest.mark.parametrize(
     ("body", "kind", "status"),
-    [(b"{", JSON, 400), (b"x", PROTOBUF, 400), (b"{}", "text/plain", 415), (b'{"streams":[' + b"{}," * 200_000 + b"{}]}", JSON, 413)],
+    [
+        (b"{", JSON, 400),
+        (b"x", PROTOBUF, 400),
+        (b"{}", "text/plain", 415),
+        (b'{"streams":[]}', JSON, 422),
+        (b'{"streams":[]} {"streams":[]}', JSON, 400),
+        (b'{"streams":[' + b"{}," * 200_000 + b"{}]}", JSON, 413),
+    ],
 )
 async def test_what_cannot_be_taken_gets_a_status_and_a_line_of_text(body: bytes, kind: str, status: int) -> None:
     async with receiving() as r:

@@ -22,4 +22,4 @@ def _form(request: web.Request) -> Form:
     return Form(read_snappy, push.read_protobuf)
 
 
-LOKI = Protocol(LOGS, "loki", 204, _form)
+LOKI = Protocol(LOGS, "loki", 204, _form, "error at least one valid stream is required for ingestion")

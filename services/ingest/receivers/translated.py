@@ -35,12 +35,16 @@ class Form:
 
 @dataclass(frozen=True, slots=True)
 class Protocol:
-    """A protocol: its signal, its name in metrics, the status of success, and the form of a request. ``form`` raises for an unsupported encoding."""
+    """A protocol: its signal, its name in metrics, the status of success, and the form of a request. ``form`` raises for an unsupported encoding.
+
+    With ``empty``, a request that holds nothing is answered with 422 and this text.
+    """
 
     signal: str
     transport: str
     success: int
     form: Callable[[web.Request], Form]
+    empty: str = ""
 
     def route(self, settings: ReceiverSettings, pipeline: Pipeline) -> http.Route:
         """The handler of the protocol's requests."""
@@ -62,6 +66,8 @@ class Protocol:
             body = await form.read(request, pipeline, reservation, settings.max_request_bytes)
             arguments = (form.translate, body, settings.max_request_messages)
             converted, left_out = await pipeline.compute(_translated, *arguments, small=len(body) <= _INLINE_BYTES)
+            if self.empty and not converted and not left_out:
+                return http.describe_text(422, self.empty)
             await reservation.take(max(0, len(converted) - len(body)))
             outcome = await pipeline.admit(SIGNALS[self.signal], tenant, converted, reservation)
         # Warnings alone are dropped: these protocols have no place for them in a successful answer.
