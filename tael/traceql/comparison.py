@@ -8,8 +8,9 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from tael.traceql.ast import Static, Type
+from tael.traceql.ast import Attribute, Scope, Static, Type
 from tael.traceql.metrics import Labels, Series
+from tael.traceql.text import show
 
 Counts: TypeAlias = "dict[tuple[bool, str, Static | None], NDArray[np.int64]]"
 """By whether the spans are selected, the attribute's name with its scope, and its value: how many spans have it, at each step.
@@ -46,7 +47,8 @@ def _by_name(counts: Counts, selected: bool) -> Mapping[str, Mapping[Static | No
 
 
 def _labels(word: str, name: str, value: Static | None) -> Labels:
-    return ((_META, Static(Type.STRING, word)), (name, value))
+    scope, dot, key = name.partition(".")
+    return ((_META, Static(Type.STRING, word)), (show(Attribute(Scope(scope), key)) if dot else name, value))
 
 
 def counts_of(rows: Iterable[tuple[bool, str, Static | None, int, int]], size: int) -> Counts:

@@ -44,7 +44,7 @@ async def fill(tier: HotTier) -> None:
             "route": f"/r/{place % 5}" if place % 6 else "",
             "id": f"id-{place}",
             "tags": ["a", "b"] if place % 8 == 0 else "a",
-            **({"rare": 1} if place == 7 else {}),
+            **({"rare": 1, "odd key": 1} if place == 7 else {}),
         }
         trace_id, span_id, status = (place // 4 + 1).to_bytes(16), (place + 1).to_bytes(8), 2 if place % 4 == 1 else 0
         span = wire_span(place * NS_PER_SECOND // 5, status=status, trace_id=trace_id, span_id=span_id, attributes=attributes)
@@ -70,6 +70,15 @@ async def test_keys_that_seem_to_have_few_values(hot_tier: HotTier, query: str, 
     monkeypatch.setattr("tael.storage.clickhouse.traceql.counting._SAMPLE", 1)
     monkeypatch.setattr("tael.storage.clickhouse.traceql.compared._MOST_FEW", 3)
     assert await compared(hot_tier, query, -1) == expected
+
+
+async def test_lists_and_keys_that_are_no_names(hot_tier: HotTier) -> None:
+    """A list is counted as nil, and a key is shown as a query writes it."""
+    await fill(hot_tier)
+    found = await compared(hot_tier, QUERIES[0], -1)
+    lists = [sum(values) for labels, values in found.items() if labels[1] == ("span.tags", Static(Type.STRING, "nil"))]
+    assert sorted(lists) == [3]
+    assert [sum(values) for labels, values in found.items() if labels[1] == ('span."odd key"', Static(Type.INT, 1))] == [1]
 
 
 async def test_a_selection_within_a_time(hot_tier: HotTier) -> None:

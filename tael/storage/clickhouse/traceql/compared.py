@@ -47,11 +47,19 @@ class Map:
     column: str
     scope: str
     kind: str
+    shown: str = ""
+    """The text that is counted in place of each value, for values that are not compared."""
+
+    @property
+    def values(self) -> str:
+        """SQL for the values, one for each of mapKeys."""
+        return f"arrayMap(x -> '{self.shown}', mapKeys({self.column}))" if self.shown else f"mapValues({self.column})"
 
 
 MAPS: Final = (
     *(Map(f"attributes_{kind}", "span", kind) for kind in ("string", "int", "double", "bool")),
     *(Map(f"resource_{kind}", "resource", kind) for kind in ("string", "int", "double", "bool")),
+    *(Map(f"{column}_other", scope, "string", shown="nil") for column, scope in (("attributes", "span"), ("resource", "resource"))),
     Map("scope_string", "instrumentation", "string"),
     Map("scope_other", "instrumentation", "text"),
 )
@@ -154,7 +162,7 @@ def count_at_once(spans: Compared) -> Statement:
     """The counts of all attributes in one statement, for spans that are not many. Columns: selected, name with its scope, value as text, slot, count."""
     own = [f"[('{one.name}', {_TEXTS[one.kind].format(one.value)})]" for one in INTRINSICS]
     maps = [
-        f"arrayMap((k, v) -> (concat('{one.scope}.', k), {_TEXTS[one.kind].format('v')}), mapKeys({one.column}), mapValues({one.column}))"
+        f"arrayMap((k, v) -> (concat('{one.scope}.', k), {_TEXTS[one.kind].format('v')}), mapKeys({one.column}), {one.values})"
         for one in MAPS
     ]
     return spans.statement(
@@ -175,7 +183,7 @@ def frequent_keys(spans: Compared, maps: Collection[Map], first_ns: int, last_ns
     names, values = (", ".join(texts) for texts in zip(*((f"'{one.name}'", f"xxh3({one.value})") for one in INTRINSICS), strict=True))
     columns = [
         ("", f"[{names}]", f"[{values}]"),
-        *((one.column, f"mapKeys({one.column})", f"arrayMap(x -> xxh3(x), mapValues({one.column}))") for one in maps),
+        *((one.column, f"mapKeys({one.column})", f"arrayMap(x -> xxh3(x), {one.values})") for one in maps),
     ]
     parts = [
         f"  SELECT '{column}' AS held, {keys} AS own_keys, {hashes} AS own_values\n  FROM {spans.rows}\n  WHERE {between}"  # noqa: S608  # names of ours and parameters
@@ -191,6 +199,8 @@ def frequent_keys(spans: Compared, maps: Collection[Map], first_ns: int, last_ns
 
 def of_key(one: Map, key: str) -> Valued:
     """An attribute."""
+    if one.shown:
+        return Valued(f"{one.scope}.{key}", f"if(mapContains({one.column}, {{0}}), '{one.shown}', '')", one.kind, one, key)
     # The values of resources are repeated, so reading the whole map is faster than reading one key of it.
     shared = one.scope == "resource"
     value = f"mapValues({one.column})[indexOf(mapKeys({one.column}), {{0}})]" if shared else f"{one.column}[{{0}}]"
@@ -268,7 +278,7 @@ def _entries(spans: Compared, one: Map) -> str:
     """SQL for a row for each attribute of the map that was not counted by its key."""
     held = one.column
     inner = (
-        f"SELECT {_chosen(spans)}, mapKeys({held}) AS keys, mapValues({held}) AS entries\n    FROM {spans.rows}\n"  # noqa: S608  # names of ours and parameters
+        f"SELECT {_chosen(spans)}, mapKeys({held}) AS keys, {one.values} AS entries\n    FROM {spans.rows}\n"  # noqa: S608  # names of ours and parameters
         f"    WHERE {spans.base} AND {held}.size0 > 0"
     )
     left = f"NOT (has({{counted:Array(String)}}, key) AND value != {_DEFAULTS[one.kind]})"
