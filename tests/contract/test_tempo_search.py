@@ -215,6 +215,7 @@ async def test_tags(api: Api) -> None:
     # Tempo has columns of their own for common names, and lists those that any span has.
     assert narrowed["scopes"] == [{"name": "span", "tags": ["cached", "http.status_code", "odd key"]}]
     assert "team" in (await api.json("/tempo/api/search/tags", **RANGE))["tagNames"]
+    assert (await api.json("/tempo/api/search/tags", scope="intrinsic", **RANGE))["tagNames"] == scopes["intrinsic"]
 
     async def values(tag: str, **parameters: Any) -> list[tuple[str, str]]:
         body = await api.json(f"/tempo/api/v2/search/tag/{tag}/values", **RANGE, **parameters)
@@ -226,7 +227,11 @@ async def test_tags(api: Api) -> None:
     assert await values("span.cached") == [("bool", "false"), ("bool", "true")]
     assert await values("span.nosuch") == []
     assert ("string", "GET /cart") in await values("name")
-    assert await values("status") == [("keyword", "error"), ("keyword", "unset")]
+    assert await values("status") == [("keyword", "error"), ("keyword", "ok"), ("keyword", "unset")]
+    assert len(await values("kind", q='{ name = "nosuch" }')) == 6
+    assert await values(".team") == await values("instrumentation.team") != []
+    assert await values(".team", q="{ kind != nil && duration >= 0s }") == []
+    assert await values("name", q="{ status = error } | count() > 9") == await values("name", q="{ status = error }")
     assert await values("name", q="{ status = error }") == [("string", "orphan"), ("string", "query db"), ("string", "read row")]
     assert await values("rootName", q="{ status = error }") == [("string", "GET /cart")]
     assert await values("trace:rootService", q='{ name =~ "tool.*" }') == [("string", "agent")]

@@ -15,7 +15,7 @@ from typing import Any, TypeAlias, TypeVar
 
 from services.query.api.tempo import encode
 from services.query.api.tempo.parameters import MAX_TAGS, grid_of, legacy_query, range_of, search_request, tag_limit
-from services.query.api.tempo.tags import COMMON, INTRINSIC_TAGS, scopes_of, tag_of, wanted
+from services.query.api.tempo.tags import COMMON, ENUMERATED, INTRINSIC_TAGS, scopes_of, tag_of, wanted
 from services.query.backend import Backend
 from tael.errors import Rejected
 from tael.model.predicate import EVERYTHING, Predicate
@@ -135,7 +135,8 @@ class TempoAnswers:
     async def tags_v1(self, tenant: str, given: Given) -> JsonAnswer:
         """Names of tags of all scopes together."""
         names, missing = await self._names(tenant, given)
-        return JsonAnswer({"tagNames": sorted(set().union(*names.values()))[: tag_limit(given)], "metrics": {}}, missing)
+        found = INTRINSIC_TAGS if given.get("scope", "") == "intrinsic" else sorted(set().union(*names.values()))
+        return JsonAnswer({"tagNames": list(found[: tag_limit(given)]), "metrics": {}}, missing)
 
     async def _names(self, tenant: str, given: Given) -> tuple[dict[Scope, set[str]], tuple[str, ...]]:
         scopes, predicate = scopes_of(given.get("scope", "")), wanted(given.get("q", ""))
@@ -168,10 +169,14 @@ class TempoAnswers:
         return JsonAnswer({"tagValues": [encode.text_of(value) for value in values], "metrics": {}}, missing)
 
     async def _values(self, tenant: str, given: Given, tag: str) -> tuple[Sequence[Static], tuple[str, ...]]:
-        fields, predicate, time_range = tag_of(tag), wanted(given.get("q", "")), range_of(given, self._now_ns())
+        predicate, time_range = wanted(given.get("q", "")), range_of(given, self._now_ns())
+        fields = tag_of(tag, narrowed=predicate != EVERYTHING)
         found: set[Static] = set()
         missing: tuple[str, ...] = ()
         for named in fields:
+            if named in ENUMERATED:
+                found.update(ENUMERATED[named])
+                continue
             ask = partial(self._reader.tag_values, predicate=predicate, time_range=time_range, named=named, limit=MAX_TAGS)
             answer = await self._ask(tenant, "tempo tags", ask)
             found |= answer.value

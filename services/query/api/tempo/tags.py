@@ -6,7 +6,7 @@ from typing import Final
 
 from tael.errors import Rejected
 from tael.model import predicate as p
-from tael.traceql.ast import Attribute, Filter, Intrinsic, Named, Scope
+from tael.traceql.ast import KINDS, STATUSES, Attribute, Field, Filter, Intrinsic, Named, Scope, Static, Type
 from tael.traceql.needs import lower
 from tael.traceql.parse import parse, parse_field
 
@@ -51,6 +51,11 @@ _VALUELESS: Final = frozenset(
     }
 )
 """Intrinsics with a different value on every span, for which completion is useless."""
+ENUMERATED: Final[dict[Named, tuple[Static, ...]]] = {
+    Field(Intrinsic.STATUS): tuple(Static(Type.STATUS, code) for code in STATUSES.values()),
+    Field(Intrinsic.KIND): tuple(Static(Type.KIND, code) for code in KINDS.values()),
+}
+"""The fields of which every value is listed, whether or not a span has it, as in Tempo."""
 
 
 def scopes_of(text: str) -> tuple[Scope, ...]:
@@ -67,8 +72,8 @@ def scopes_of(text: str) -> tuple[Scope, ...]:
     return found
 
 
-def tag_of(text: str) -> tuple[Named, ...]:
-    """The fields to which a tag refers. Raises Rejected."""
+def tag_of(text: str, *, narrowed: bool) -> tuple[Named, ...]:
+    """The fields to which a tag refers; a name without a scope is an instrumentation scope's too, unless a query narrows the spans. Raises Rejected."""
     try:
         named = parse_field(text)
     except Rejected as error:
@@ -76,16 +81,17 @@ def tag_of(text: str) -> tuple[Named, ...]:
             f"please provide a valid tag name: {error}", where="tag", accepted="such as resource.service.name, .http.route or name"
         ) from error
     if isinstance(named, Attribute):
-        scopes = (Scope.SPAN, Scope.RESOURCE) if named.scope is Scope.ANY else (named.scope,)
+        own = (Scope.SPAN, Scope.RESOURCE) if narrowed else (Scope.SPAN, Scope.RESOURCE, Scope.INSTRUMENTATION)
+        scopes = own if named.scope is Scope.ANY else (named.scope,)
         return tuple(Attribute(scope, named.name) for scope in scopes)
     return () if named.intrinsic in _VALUELESS else (named,)
 
 
 def wanted(q: str) -> p.Predicate:
-    """The spans whose values are listed: those of ``q`` if it is a single filter, else all (Tempo's rule), so that a half-typed query does no harm."""
+    """The spans whose values are listed: those of the filter that ``q`` begins with. Without one, all, so that a half-typed query does no harm."""
     try:
         pipeline = parse(q).pipeline if q.strip() else None
     except Rejected:
         pipeline = None
-    only = pipeline.stages[0] if pipeline is not None and len(pipeline.stages) == 1 else None
-    return lower(only.expression).predicate if isinstance(only, Filter) else p.EVERYTHING
+    first = pipeline.stages[0] if pipeline is not None else None
+    return lower(first.expression).predicate if isinstance(first, Filter) else p.EVERYTHING
