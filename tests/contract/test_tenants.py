@@ -162,7 +162,7 @@ async def test_the_same_ids_of_two_tenants_are_two_traces(shared_hot_node: HotNo
                 assert f"of {tenant}" in str(tempo)
                 assert f"of {other}" not in str(tempo)
         assert (await ask(f"/api/v1/traces/{trace_id.hex()}", "green"))[0] == 404
-        assert (await ask(f"/tempo/api/v2/traces/{trace_id.hex()}", "green"))[0] == 404
+        assert (await ask(f"/tempo/api/traces/{trace_id.hex()}", "green"))[0] == 404
 
 
 @pytest.mark.parametrize(("tenant", "status"), [("", 401), ("agents", 200)])

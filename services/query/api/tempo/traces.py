@@ -28,7 +28,7 @@ from services.query.parameters import Parameters, parse_instant_ns, parse_trace_
 from services.query.questions.long_traces import LongTrace, open_long_trace
 from services.query.questions.spans import get_trace
 from tael import __version__
-from tael.errors import Rejected, TooLarge
+from tael.errors import NotFound, Rejected, TooLarge
 from tael.model.span import Span
 from tael.model.time import ALL_TIME, NS_PER_SECOND, TimeRange
 from tael.otlp.encode import encode_spans
@@ -108,7 +108,7 @@ class Tempo:
         return await self._answer(request, build, build_long)
 
     async def trace_v2(self, request: web.Request) -> web.StreamResponse:
-        """``GET /api/v2/traces/{id}``: ``tempopb.TraceByIDResponse``."""
+        """``GET /api/v2/traces/{id}``: ``tempopb.TraceByIDResponse``. A trace that nobody sent is an empty one, as in Tempo."""
 
         def build(answer: Answer[list[Span]]) -> web.Response:
             groups = encode_spans(answer.value)
@@ -121,7 +121,7 @@ class Tempo:
                 if reason:
                     response.status, response.message = PARTIAL, reason
                 return _protobuf(response)
-            body: dict[str, Any] = {"trace": {"resourceSpans": _json(groups)}, "metrics": {}}
+            body: dict[str, Any] = {"trace": {"resourceSpans": _json(groups)} if groups else {}, "metrics": {}}
             return json_response(body | partial)
 
         async def build_long(trace: LongTrace) -> web.StreamResponse:
@@ -131,7 +131,10 @@ class Tempo:
                 return await stream(request, long_traces.protobuf_v2(trace, self._limit_text()), PROTOBUF)
             return await stream(request, long_traces.json_v2(trace, self._limit_text()), JSON)
 
-        return await self._answer(request, build, build_long)
+        try:
+            return await self._answer(request, build, build_long)
+        except NotFound:
+            return build(Answer([]))
 
     async def _answer(
         self,
