@@ -51,6 +51,7 @@ async def test_a_search_by_tags(api: Api) -> None:
     assert len((await api.json(SEARCH, tags="level=resource service.name", **RANGE))["traces"]) == 1
     assert len((await api.json(SEARCH, minDuration="150ms", **RANGE))["traces"]) == 1
     assert [trace["traceID"] for trace in (await api.json(SEARCH, limit=2, **RANGE))["traces"]] == ["aa", "bb"]
+    assert len((await api.json(SEARCH, limit=2, maxDuration="0s", **RANGE))["traces"]) == 2
 
 
 async def test_what_an_answer_says_of_a_trace(api: Api) -> None:

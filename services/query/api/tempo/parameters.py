@@ -47,6 +47,7 @@ _DEFAULT_RANGE_NS = 3600 * NS_PER_SECOND
 _ALL_NS = 365 * 86_400 * NS_PER_SECOND
 _STEPS = (3600, 300, 60, 15, 5, 1)
 _SHORT_STEP_NS = 50 * NS_PER_MS
+_NO_DURATION = re.compile(r"(0+(\.0*)?(ns|us|ms|s|m|h)?)?")
 _PAIR = re.compile(r'\s*(?:([^\s="]+)(?:="((?:[^"\\]|\\.)*)"(?=\s|$)|=([^\s="]*)(?=\s|$)|(?=\s|$)))?\s*(?:(?<=\s)|$)')
 """One pair of logfmt, or spaces: a name, and a value in quotes or without."""
 _ESCAPED = re.compile(r"\\(.)")
@@ -158,7 +159,8 @@ def legacy_query(query: Mapping[str, str]) -> Query:
 def _trace_durations(query: Mapping[str, str]) -> tuple[int, int]:
     """Whole milliseconds, 0 for none. A search by ``q`` has them looked at as well, and ignores them. Raises Rejected."""
     least, most = (
-        parse_duration_ns(query[name], where=name) // NS_PER_MS if query.get(name) else 0 for name in ("minDuration", "maxDuration")
+        0 if _NO_DURATION.fullmatch(query.get(name, "")) else parse_duration_ns(query[name], where=name) // NS_PER_MS
+        for name in ("minDuration", "maxDuration")
     )
     if query.get("maxDuration") and least > most:
         raise Rejected("must be greater than minDuration", where="maxDuration", accepted="a longer duration")
