@@ -31,7 +31,7 @@ class FoundSpanset:
 
     matched: int
     spans: Sequence[FoundSpan]
-    attributes: Sequence[tuple[str, Static | None]]
+    attributes: Sequence[tuple[str, Static | Sequence[Static] | None]]
 
 
 @dataclass(frozen=True, slots=True)

@@ -55,7 +55,7 @@ class Spanset:
 
     trace: int
     rows: Rows
-    attributes: tuple[tuple[str, Static | None], ...] = ()
+    attributes: tuple[tuple[str, Static | Sequence[Static] | None], ...] = ()
 
 
 def run(pipeline: Pipeline, block: Block) -> list[Spanset]:
@@ -200,9 +200,11 @@ def _grouped(expression: Expression, block: Block, spansets: list[Spanset]) -> l
     column, name = evaluate(expression, frame_of(expression, block)), f"by({show(expression)})"
     found: list[Spanset] = []
     for spanset in spansets:
-        groups: dict[Static | None, list[int]] = {}
+        groups: dict[Static | tuple[Static, ...] | None, list[int]] = {}
         for row in spanset.rows.tolist():
-            groups.setdefault(column.at(row), []).append(row)
+            kind, elements = column.lists.get(row, (Type.NIL, ()))
+            listed = tuple(Static(kind, value) for value in elements)
+            groups.setdefault(listed or column.at(row), []).append(row)
         found += [
             Spanset(spanset.trace, np.array(rows, dtype=np.int64), (*spanset.attributes, (name, value))) for value, rows in groups.items()
         ]

@@ -76,6 +76,9 @@ async def test_what_an_answer_says_of_a_trace(api: Api) -> None:
     ]
     (trace,) = (await api.json(SEARCH, q='{ rootName = "GET /cart" }', spss=2, **RANGE))["traces"]
     assert (trace["spanSet"]["matched"], len(trace["spanSet"]["spans"])) == (5, 2)
+    (trace,) = (await api.json(SEARCH, q="{ span.tags != nil } | by(span.tags)", **RANGE))["traces"]
+    listed = {"arrayValue": {"values": [{"stringValue": "a"}, {"stringValue": "b"}]}}
+    assert trace["spanSet"]["attributes"] == [{"key": "by(span.tags)", "value": listed}]
     (orphaned,) = (await api.json(SEARCH, q='{ name = "orphan" }', **RANGE))["traces"]
     assert (orphaned["rootServiceName"], "rootTraceName" in orphaned) == ("<root span not yet received>", False)
 

@@ -9,7 +9,6 @@ from typing import Any
 from tael.traceql.ast import KINDS, STATUSES, Attribute, Field, Intrinsic, Named, Static, Type
 from tael.traceql.metrics import Exemplar, Grid, Labels, Series
 from tael.traceql.results import FoundSpan, FoundSpanset, FoundTrace
-from tael.traceql.shown import Value
 from tael.traceql.spans import short_id
 from tael.traceql.text import show_duration
 
@@ -27,11 +26,11 @@ _TAG_TYPES = {
 }
 
 
-def any_value(value: Value | None) -> dict[str, Any]:
+def any_value(value: Static | Sequence[Static] | None) -> dict[str, Any]:
     """A value as OTLP's AnyValue; nil is the string ``nil``."""
     if value is None:
         return {"stringValue": "nil"}
-    if isinstance(value, list):
+    if not isinstance(value, Static):
         return {"arrayValue": {"values": [any_value(one) for one in value]}}
     match value.type:
         case Type.BOOL:
@@ -123,7 +122,7 @@ def _key(named: Named) -> str:
     return named.name if isinstance(named, Attribute) else named.intrinsic.value
 
 
-def _labels(labels: Labels | Sequence[tuple[str, Static | None]]) -> list[dict[str, Any]]:
+def _labels(labels: Labels | Sequence[tuple[str, Static | Sequence[Static] | None]]) -> list[dict[str, Any]]:
     return [{"key": name, "value": any_value(value)} for name, value in labels]
 
 
