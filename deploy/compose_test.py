@@ -227,7 +227,7 @@ def send_and_read(project: Project, name: str, exporter: SpanExporter) -> None:
 
 def ask_what_grafana_asks_first(project: Project) -> None:
     """The data source's health check, and the answer for a trace that is not there."""
-    answers = {"/tempo/api/echo": 200, "/tempo/api/v2/traces/" + "ab" * 16: 404, "/api/v1/traces/" + "ab" * 16: 404}
+    answers = {"/tempo/api/echo": 200, "/tempo/api/traces/" + "ab" * 16: 404, "/api/v1/traces/" + "ab" * 16: 404}
     for path, wanted in answers.items():
         if (status := project.get(path)[0]) != wanted:
             raise Failed(f"{path} answered {status}, wanted {wanted}")
