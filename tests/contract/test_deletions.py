@@ -306,7 +306,7 @@ async def test_it_is_not_done_before_the_wal_is_written(hot_place: Place) -> Non
     deletion = await place.ask("trace", OLD.hex())
     await place.eraser().work(SHARD, LEASE)
     assert (await place.state(deletion))[0] == "running"
-    assert "reaches to 7" in (await place.state(deletion))[1]
+    assert "end at 7" in (await place.state(deletion))[1]
     await place.fill()
     place.last = 9
     await place.kv.put(writer_key(0), Lease(holder="w", epoch=1, committed=7).encode())

@@ -127,7 +127,7 @@ async def test_what_was_written_before_the_column_is_whole(shared_hot_node: HotN
     await ClickHouseSchema(clickhouse, migrations=before).migrate()
     trace_id = new_trace_id()
     groups = [of_service("shop", *(_span(name, 100 * part + at, trace_id) for at, name in enumerate(FILLED))) for part in range(3)]
-    await store(clickhouse, groups[0])
+    await store(clickhouse, groups[0], landing="spans_in_7")
     async with migrated(clickhouse):
         await store(clickhouse, groups[1], landing="spans_in_6")
         await store(clickhouse, groups[2])
