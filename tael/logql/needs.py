@@ -11,19 +11,37 @@ import re
 from dataclasses import dataclass
 from typing import Final
 
-from tael.logql.ast import NEGATIVE, Decolorize, Drop, Filtered, LineFilter, LineFormat, LineText, LogQuery, Stage, TextFilter, UnpackParser
+from tael.logql.ast import (
+    NEGATIVE,
+    BothFilters,
+    Decolorize,
+    Drop,
+    EitherFilter,
+    Filtered,
+    Keep,
+    LabelFilter,
+    LabelFormat,
+    LineFilter,
+    LineFormat,
+    LineText,
+    LogQuery,
+    Stage,
+    TextFilter,
+    UnpackParser,
+)
 from tael.logql.errors import ERROR, ERROR_DETAILS
 from tael.logql.levels import LEVEL
 from tael.logql.samples import BYTES, Leaf
 from tael.logql.stages.patterns import texts_of
 from tael.model.log import LineFact
-from tael.model.predicate import NOTHING, And, Compare, Contains, Exists, Field, Not, Or, Predicate, Regex, all_of, intrinsic
+from tael.model.predicate import EVERYTHING, NOTHING, And, Compare, Contains, Exists, Field, Not, Or, Predicate, Regex, all_of, intrinsic
 from tael.model.series import Matcher
 from tael.model.streams import INDEX_LABELS
 from tael.vectors.values import Steps
 
 BODY: Final = intrinsic("body")
 BODY_TYPE: Final = intrinsic("body_type")
+DETECTED: Final = intrinsic("detected_level")
 SERVICE: Final = "service_name"
 """The only label that every stream has."""
 COUNTED: Final = ("count_over_time", "rate", "bytes_over_time", "bytes_rate")
@@ -70,12 +88,13 @@ def counts(leaf: Leaf, steps: Steps) -> Counts | None:
     # Every window then consists of whole slots: windows move by the step, and are one range long.
     slot_ns = math.gcd(steps.step_ms, leaf.aggregation.range.range_ns) if steps.step_ms else leaf.aggregation.range.range_ns
     span_ns = steps.end_ms - steps.start_ms + leaf.aggregation.range.range_ns
-    if not _counted_stages(leaf.query.stages) or not slot_ns or span_ns // slot_ns > MAX_SLOTS:
+    stages = leaf.query.stages
+    if not _counted_stages(stages) or not slot_ns or span_ns // slot_ns > MAX_SLOTS:
         return None
     needed: dict[LineFact, bool] = {
-        "line": bool(leaf.query.stages) or leaf.aggregation.op in BYTES,
+        "line": any(isinstance(stage, LineFilter) for stage in stages) or leaf.aggregation.op in BYTES,
         "labels": bool(labels & INDEX_LABELS.keys() - {SERVICE}),
-        "level": LEVEL in labels,
+        "level": LEVEL in labels or any(isinstance(stage, Filtered) for stage in stages),
         "no level": "level" in labels,
     }
     known = tuple(name for name, is_needed in needed.items() if is_needed)
@@ -92,20 +111,36 @@ def _grouped(leaf: Leaf) -> set[str] | None:
 
 
 def _lines_wanted(stages: tuple[Stage, ...]) -> list[Predicate]:
-    """The conditions of line filters on a body, up to the first stage that changes the line."""
+    """The conditions of line filters on a body, and of label filters, up to the first stage that changes the line."""
     found: list[Predicate] = []
-    parsed = False
+    own = frozenset(("trace_id", "span_id", LEVEL))
     for stage in stages:
         if isinstance(stage, LineFilter):
             found += _line(stage)
-        elif isinstance(stage, Filtered) and not parsed and isinstance(stage.filter, TextFilter):
-            # Only before any parser: after one, trace_id may be a label that it found in the line.
-            found += _id(stage.filter.matcher)
+        elif isinstance(stage, Filtered):
+            found.append(_kept(stage.filter, own))
         elif isinstance(stage, LineFormat | UnpackParser | Decolorize):
             break
-        elif not isinstance(stage, Filtered):
-            parsed = True
+        elif isinstance(stage, LabelFormat | Keep) or (isinstance(stage, Drop) and not _drops_errors(stage)):
+            own = frozenset()
+        elif not isinstance(stage, Drop):
+            # After a parser, trace_id may be a label that it found in the line. It cannot find the level, which every line has before.
+            own = own & {LEVEL}
     return found
+
+
+def _kept(stage: LabelFilter, own: frozenset[str]) -> Predicate:
+    """What every line satisfies that the filter keeps; ``own`` are the labels that are still the record's own."""
+    match stage:
+        case BothFilters(left=left, right=right):
+            return all_of((_kept(left, own), _kept(right, own)))
+        case EitherFilter(left=left, right=right):
+            either = (_kept(left, own), _kept(right, own))
+            return EVERYTHING if EVERYTHING in either else Or(either)
+        case TextFilter(matcher=matcher) if matcher.name in own:
+            return _level(matcher) if matcher.name == LEVEL else _id(matcher)
+        case _:
+            return EVERYTHING
 
 
 def _line(stage: LineFilter) -> list[Predicate]:
@@ -145,20 +180,40 @@ def _is_safe(text: str) -> bool:
     )
 
 
-def _id(matcher: Matcher) -> list[Predicate]:
+def _level(matcher: Matcher) -> Predicate:
+    """The records whose level matches or is not known without reading the line."""
+    is_regex, negative = "~" in matcher.op, matcher.op.startswith("!")
+    leaf = Regex(DETECTED, f"^(?s:{matcher.value})$") if is_regex else Compare(DETECTED, "=", matcher.value)
+    # A level that is not known is missing, and satisfies no leaf.
+    return Not(leaf) if negative else Or((Not(Exists(DETECTED)), leaf))
+
+
+def _id(matcher: Matcher) -> Predicate:
     """The records of a trace or a span, and those with an attribute of that name, which may hold the value instead."""
-    if matcher.op != "=" or matcher.name not in ("trace_id", "span_id") or not re.fullmatch(r"(?:[0-9a-f]{2})+", matcher.value):
-        return []
+    if matcher.op != "=" or not re.fullmatch(r"(?:[0-9a-f]{2})+", matcher.value):
+        return EVERYTHING
     named = tuple(
         Exists(Field(scope, key)) for scope in ("any", "instrumentation") for key in (matcher.name, matcher.name.replace("_", "."))
     )
-    return [Or((Compare(intrinsic(matcher.name), "=", bytes.fromhex(matcher.value)), *named))]
+    return Or((Compare(intrinsic(matcher.name), "=", bytes.fromhex(matcher.value)), *named))
 
 
 def _counted_stages(stages: tuple[Stage, ...]) -> bool:
-    """Whether all stages are line filters that can be decided from stored bodies."""
+    """Whether all stages are line filters that can be decided from stored bodies, or filters by levels."""
     return all(
         (isinstance(stage, LineFilter) and not any(text.ip for text in stage.texts) and stage.op not in ("|>", "!>"))
-        or (isinstance(stage, Drop) and all(label.name in (ERROR, ERROR_DETAILS) for label in stage.labels))
+        or (isinstance(stage, Filtered) and _of_levels(stage.filter))
+        or (isinstance(stage, Drop) and _drops_errors(stage))
         for stage in stages
     )
+
+
+def _of_levels(stage: LabelFilter) -> bool:
+    if isinstance(stage, BothFilters | EitherFilter):
+        return _of_levels(stage.left) and _of_levels(stage.right)
+    return isinstance(stage, TextFilter) and stage.matcher.name == LEVEL
+
+
+def _drops_errors(stage: Drop) -> bool:
+    """Whether it only makes failed lines as good as others."""
+    return all(label.name in (ERROR, ERROR_DETAILS) for label in stage.labels)

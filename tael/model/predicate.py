@@ -80,6 +80,7 @@ LOG_INTRINSICS: Final[dict[str, Kind]] = {
     "body": "string",
     "body_type": "string",
     "level": "int",
+    "detected_level": "string",
     "severity_number": "int",
     "severity_text": "string",
     "event_name": "string",
@@ -92,7 +93,10 @@ LOG_INTRINSICS: Final[dict[str, Kind]] = {
 }
 """Fields of a log record by name. ``body`` is the body's text: strings and bytes unchanged, booleans and numbers as text, and
 arrays and maps in protobuf's encoding, in which their strings appear unchanged; ``body_type`` is one of none, string, bool, int,
-double, array, map, bytes. Ids are missing where the record belongs to no trace or no span."""
+double, array, map, bytes. Ids are missing where the record belongs to no trace or no span.
+
+``detected_level`` is LogQL's (tael.logql.levels), and missing where finding it takes reading the line. The storage knows it of most records, the test in memory of
+none: it is the one field in which the two may differ, and serves only predicates that hold where it is missing."""
 
 
 @dataclass(frozen=True, slots=True)

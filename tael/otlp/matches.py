@@ -215,6 +215,7 @@ _LOG: Final[dict[str, Read]] = {
     "body": _body,
     "body_type": _always(_body_type),
     "level": _always(lambda record: record.level),
+    "detected_level": lambda _: (),
     "severity_number": _always(lambda record: record.severity_number),
     "severity_text": _always(lambda record: record.severity_text),
     "event_name": _always(lambda record: record.event_name),

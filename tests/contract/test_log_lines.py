@@ -17,7 +17,7 @@ from tael.logql.levels import LEVEL, normalized
 from tael.logql.records import entry
 from tael.model.attributes import AttributeValue
 from tael.model.log import LineFact
-from tael.model.predicate import Compare, intrinsic
+from tael.model.predicate import EVERYTHING, Compare, Exists, Not, Or, intrinsic
 from tael.model.series import Matcher
 from tael.model.signals import LOGS
 from tael.model.streams import INDEX_LABELS
@@ -244,5 +244,10 @@ async def test_a_table_that_is_still_to_be_migrated_is_counted(shared_hot_node: 
         within = [record for record in records if hours.start_ns <= record.timestamp_ns < hours.end_ns]
         assert not any(count.known for count in found)
         assert sum(count.records for count in found) == len(within)
-        read = (await reader.find_logs("t1", LogQuery(time_range=hours, unknown=known, limit=10_000))).value
-        assert len(read) == len(within)
+        level = intrinsic("detected_level")
+        for predicate in (EVERYTHING, Not(Compare(level, "=", "info")), Or((Not(Exists(level)), Compare(level, "=", "info")))):
+            read = (await reader.find_logs("t1", LogQuery(hours, predicate, unknown=known, limit=10_000))).value
+            assert len(read) == len(within)
+            assert sum(
+                count.records for count in (await reader.count_logs("t1", LogCounts(hours, predicate, known=known), 1000)).value
+            ) == len(within)

@@ -10,6 +10,9 @@ from typing import Any
 
 import pytest
 
+from tael.logql.ast import Filtered, TextFilter
+from tael.logql.ast import LogQuery as LogLines
+from tael.logql.needs import wanted
 from tael.model.series import GridRequest, Matcher, Selection
 from tael.model.time import ALL_TIME, TimeRange
 from tael.storage.api import Cursor, LogCounts, LogCursor, LogQuery
@@ -47,6 +50,8 @@ ANY_METRIC = replace(UP, matchers=(Matcher("__name__", "=~", "u.*"), Matcher("jo
 COUNTED = LogCounts(
     HOUR, streams=(Matcher("k8s_pod_name", "=~", "cart-.+"),), known=("labels", "level"), slot_ns=60_000_000_000, by_level=True, sizes=True
 )
+LEVELS = (Matcher("detected_level", "=~", "err.*|odd"), Matcher("detected_level", "!=", "fatal"))
+OF_LEVELS = wanted(LogLines((), tuple(Filtered(TextFilter(matcher)) for matcher in LEVELS)))
 STREAMS = replace(UP, matchers=(Matcher("service_name", "=", "shop"), Matcher("k8s_pod_name", "=~", "cart-.+")))
 WIDE = GridRequest(UP.matchers, "increase", 1_790_000_100_000, 1_790_086_500_000, 3_600_000, 600_000)
 STEPS = (1_790_000_000_000, 1_790_003_600_000, 15_000)
@@ -110,6 +115,7 @@ CASES |= {
     "log_line_level": log_lines.level() + "\n",
     "logs_counted": shown(log_query_builder.count(HOT, "t1", COUNTED, HOUR, 9)),
     "logs_counted_by_minutes": shown(log_minutes.count(HOT, "t1", COUNTED, HOUR, 9)),
+    "logs_counted_of_levels": shown(log_query_builder.count(HOT, "t1", replace(COUNTED, predicate=OF_LEVELS), HOUR, 9)),
     "logs_newest": find_logs(),
     "logs_of_service": find_logs(service="shop", limit=20, min_level=4),
     "logs_everything": find_logs(

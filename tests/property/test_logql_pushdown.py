@@ -50,7 +50,14 @@ def groups() -> list[ResourceLogs]:
         {"severity_text": "odd"},
         {},
     ]
-    attributes: list[dict[str, Any]] = [{}, {"level": "Warning"}, {"Severity": "x"}, {"trace_id": "ab" * 16}, {"n": 1}]
+    attributes: list[dict[str, Any]] = [
+        {},
+        {"level": "Warning"},
+        {"Severity": "x"},
+        {"trace_id": "ab" * 16},
+        {"n": 1},
+        {"detected_level": "error"},
+    ]
     made = []
     for place, (service, resource) in enumerate(resources):
         records = [
@@ -84,6 +91,16 @@ FILTERS = st.one_of(
     st.builds(lambda one, other: f"|= {quoted(one)} or {quoted(other)}", st.sampled_from(TEXTS), st.sampled_from(TEXTS)),
     st.builds(lambda op, text: f"{op} {quoted(text)}", st.sampled_from(["|~", "!~"]), st.sampled_from(REGEXES)),
 )
+OF_LEVEL = st.builds(
+    lambda op, level: f"detected_level{op}{quoted(level)}",
+    st.sampled_from(["=", "!=", "=~", "!~"]),
+    st.sampled_from(["error", "warn", "info", "unknown", "odd", "x", "", "ERROR", "error|odd", "warn.*", "(?i)INFO|ODD", ".*", "o.d"]),
+)
+LEVELS = st.one_of(
+    st.builds(lambda one: f"| {one}", OF_LEVEL),
+    st.builds(lambda one, word, other: f"| {one} {word} {other}", OF_LEVEL, st.sampled_from(["or", "and"]), OF_LEVEL),
+    st.builds(lambda one, two, three: f"| ({one} or {two}) and {three}", OF_LEVEL, OF_LEVEL, OF_LEVEL),
+)
 OTHERS = st.sampled_from(
     [
         '|> "user <_>"',
@@ -94,9 +111,23 @@ OTHERS = st.sampled_from(
         "| logfmt",
         "| json",
         "| decolorize",
+        '| json detected_level="level"',
+        '| pattern "<detected_level> <_>"',
+        '| line_format "error"',
+        '| label_format detected_level="error"',
+        "| label_format detected_level=level",
+        "| label_format other=detected_level",
+        "| drop detected_level",
+        "| drop __error__",
+        "| keep service_name",
+        "| n > 0",
+        f'| detected_level="odd" or trace_id="{"ab" * 16}"',
+        '| detected_level="odd" or n > 0',
     ]
 )
-LINES = st.builds(lambda selector, stages: " ".join([selector, *stages]), SELECTORS, st.lists(st.one_of(FILTERS, OTHERS), max_size=3))
+LINES = st.builds(
+    lambda selector, stages: " ".join([selector, *stages]), SELECTORS, st.lists(st.one_of(FILTERS, LEVELS, OTHERS), max_size=3)
+)
 COUNTED = st.builds(
     lambda op, by, selector, filters, drop, window: (
         f"sum by ({', '.join(by)}) ({op}({' '.join([selector, *filters])}{' | drop __error__' * drop} [{window}]))"
@@ -104,7 +135,7 @@ COUNTED = st.builds(
     st.sampled_from(["count_over_time", "rate"]),
     st.lists(st.sampled_from(LABELS), max_size=2, unique=True),
     SELECTORS,
-    st.lists(FILTERS, max_size=2),
+    st.lists(st.one_of(FILTERS, LEVELS), max_size=2),
     st.booleans(),
     st.sampled_from(["2s", "5s", "30s", "1m", "2m"]),
 )

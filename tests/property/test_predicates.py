@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -39,11 +40,12 @@ from tael.model.predicate import (
     intrinsic,
     words_of,
 )
-from tael.model.span import Span
+from tael.model.span import Resource, Scope, Span
 from tael.model.time import ALL_TIME
 from tael.otlp.anyvalue import encode_attributes
 from tael.otlp.matches import log_test, span_test
 from tael.storage.api import LogQuery, SpanQuery
+from tael.storage.clickhouse.log_lines import KNOWN_IF, LEVEL_SHOWN
 from tael.storage.clickhouse.predicate import LOG_COLUMNS, SPAN_COLUMNS, Column, condition, conditions
 from tests.support.hotnode import HotNode
 from tests.support.storage import START_NS, HotTier, logs_of, of_service, open_tier, wire_log, wire_span
@@ -126,14 +128,14 @@ def fields(intrinsics: dict[str, Kind], scopes: tuple[str, ...]) -> st.SearchStr
     return own | st.sampled_from(sorted(intrinsics)).map(intrinsic)
 
 
-def predicates(field: st.SearchStrategy[Field]) -> st.SearchStrategy[Predicate]:
+def predicates(field: st.SearchStrategy[Field], texts: tuple[str, ...] = TEXTS) -> st.SearchStrategy[Predicate]:
     """Any predicate over these fields."""
-    values = st.sampled_from((*TEXTS, *NUMBERS, START_NS + 3, *DOUBLES, float("inf"), float("nan"), True, False, *BYTES))
-    words = st.sampled_from(TEXTS).map(words_of)
+    values = st.sampled_from((*texts, *NUMBERS, START_NS + 3, *DOUBLES, float("inf"), float("nan"), True, False, *BYTES))
+    words = st.sampled_from(texts).map(words_of)
     leaves: st.SearchStrategy[Predicate] = st.one_of(
         st.builds(Compare, field, st.sampled_from(("=", "!=", "<", "<=", ">", ">=")), values),
         st.builds(Regex, field, st.sampled_from(PATTERNS)),
-        st.builds(Contains, field, st.sampled_from(TEXTS), st.booleans()),
+        st.builds(Contains, field, st.sampled_from(texts), st.booleans()),
         st.builds(Words, field, words | st.just(tuple(f"w{i}" for i in range(70)))),
         st.builds(Exists, field),
         st.builds(Listed, field),
@@ -148,7 +150,12 @@ def predicates(field: st.SearchStrategy[Field]) -> st.SearchStrategy[Predicate]:
 
 
 SPAN_PREDICATES = predicates(fields(SPAN_INTRINSICS, ("attribute", "resource", "instrumentation", "event", "link", "any")))
-LOG_PREDICATES = predicates(fields(LOG_INTRINSICS, ("attribute", "resource", "instrumentation", "any")))
+DETECTED = intrinsic("detected_level")
+LOG_PREDICATES = predicates(
+    fields(
+        {name: kind for name, kind in LOG_INTRINSICS.items() if name != DETECTED.key}, ("attribute", "resource", "instrumentation", "any")
+    )
+)
 AT_ONCE = 5
 THOROUGH = settings(
     max_examples=int(os.environ.get("TAEL_TEST_PREDICATES", "150")) // AT_ONCE, deadline=None, suppress_health_check=[HealthCheck.too_slow]
@@ -222,6 +229,47 @@ def test_of_log_records(shared_hot_node: HotNode) -> None:
             assert run(find(predicate)) == [record for record in everything if test(record)]
             for other, keys in zip(others, run(judged(tier, "logs", "serial", LOG_COLUMNS, others)) if others else (), strict=True):
                 assert keys == {record.serial for record in everything if log_test(other)(record)}, other
+
+        agree()
+
+    on_a_shard(shared_hot_node, check)
+
+
+SHOWN = Field("attribute", "detected_level")
+"""What stands for the level in memory, where it is not known."""
+LEVEL_PREDICATES = predicates(st.just(SHOWN), ("", "unknown", "error", "ERROR", "critical", "crit", "Odd", "b-a.Ä", "as_severity", "x"))
+
+
+def of_levels(predicate: Predicate) -> Predicate:
+    """The predicate with the level in place of ``SHOWN``."""
+    if isinstance(predicate, And | Or):
+        return type(predicate)(tuple(map(of_levels, predicate.parts)))
+    return Not(of_levels(predicate.part)) if isinstance(predicate, Not) else replace(predicate, field=DETECTED)
+
+
+def test_of_levels(shared_hot_node: HotNode) -> None:
+    """The level is what the shard knows of a record, if it does; LogQL's tests compare that with the line."""
+
+    def check(tier: HotTier, run: Any) -> None:
+        severities = ("", "unknown", "Error", "CRIT", "critical", "Odd", "b-a.Ä", "as_severity")
+        wires = [wire_log(index, "x", severity_text=text) for index, text in enumerate(severities)]
+        run(tier.store_logs(logs_of("shop", *wires, wire_log(90, "level=x"), wire_log(91, "y", attributes={"detected_level": "error"}))))
+        (clickhouse,) = tier.clickhouses
+        rows = run(clickhouse.query(f"SELECT serial, {KNOWN_IF['level']}, {LEVEL_SHOWN} FROM {clickhouse.database}.logs", {}))
+        known = {row[0]: {SHOWN.key: bytes(row[2]).decode()} if row[1] else {} for row in rows}
+        assert sorted(found.get(SHOWN.key, "") for found in known.values()) == sorted(
+            ["", "", "unknown", "unknown", "error", "CRIT", "critical", "Odd", "b-a.Ä", "as_severity"]
+        )
+
+        @THOROUGH
+        @given(st.lists(LEVEL_PREDICATES, min_size=AT_ONCE, max_size=AT_ONCE))
+        def agree(wanted: list[Predicate]) -> None:
+            found = run(judged(tier, "logs", "serial", LOG_COLUMNS, [of_levels(predicate) for predicate in wanted]))
+            for predicate, serials in zip(wanted, found, strict=True):
+                test = log_test(predicate)
+                assert serials == {serial for serial, own in known.items() if test(LogRecord(0, 0, Resource(), Scope(), attributes=own))}, (
+                    predicate
+                )
 
         agree()
 

@@ -8,6 +8,7 @@ from tael.errors import TooLarge
 from tael.logql.records import entry, text_of
 from tael.logql.stages.label_filter import condition
 from tael.model.log import LogRecord
+from tael.model.predicate import intrinsic, mentions
 from tael.model.series import Selection
 from tael.model.span import Resource, Scope
 from tael.model.streams import LogStream, stream_labels
@@ -31,6 +32,7 @@ class MemoryLogs:
 
     async def count_logs(self, tenant: str, counts: LogCounts, max_rows: int) -> Answer[list[LogCount]]:
         """See LogReader; each record is a row of its own, and the size of a body is that of its text."""
+        assert not mentions(counts.predicate, intrinsic("detected_level")), "such predicates match any level in memory"
         query = LogQuery(counts.time_range, counts.predicate, streams=counts.streams)
         found = [record for record in self.records if tenant == DEFAULT_TENANT and _matches(record, query)]
         if len(found) > max_rows:

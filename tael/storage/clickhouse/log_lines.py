@@ -60,7 +60,11 @@ KNOWN_IF: Final[dict[LineFact, str]] = {
     "no level": _none_of(_A_LEVEL | _MORE_LEVELS),
 }
 """For each fact, the condition on a row of ``logs`` that it is known of its line."""
-LEVEL_SHOWN: Final = f"if(line_level = '{AS_SEVERITY}', toString(severity_text), toString(line_level))"
+LEVEL_WORDS: Final = tuple(name for name in LEVELS if name)
+"""The levels that are stored by name."""
+OTHER_LEVEL: Final = f"line_level = '{AS_SEVERITY}'"
+"""The condition that the level, which is known, is the text of the severity and none of these."""
+LEVEL_SHOWN: Final = f"if({OTHER_LEVEL}, toString(severity_text), toString(line_level))"
 """SQL for the level, if it is known."""
 
 

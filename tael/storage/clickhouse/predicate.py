@@ -32,9 +32,10 @@ from tael.model.predicate import (
     kind_of,
     relation,
     service_named,
+    words_of,
 )
 from tael.otlp.prices import Prices, read_prices
-from tael.storage.clickhouse import llm
+from tael.storage.clickhouse import llm, log_lines
 from tael.storage.clickhouse.prices import computed_cost
 
 _DEFAULTS: Final[dict[Kind, Value]] = {"string": "", "int": 0, "double": 0.0, "bool": False, "bytes": b""}
@@ -55,13 +56,27 @@ _ZEROS: Final = "toFixedString('', {})"
 
 
 @dataclass(frozen=True, slots=True)
+class Names:
+    """An Enum ``column`` that has one of ``known`` as the field's value; where ``other`` holds, the value is another one and stored elsewhere."""
+
+    column: str
+    known: tuple[str, ...]
+    other: str
+
+    def leaf(self, holds: Callable[[Any], bool], text: str) -> str:
+        """The condition that the field satisfies a leaf: ``holds`` tests a value, ``text`` is the condition on a value that is stored elsewhere."""
+        held = [f"'{name}'" for name in self.known if holds(name)]
+        return _in_some([*([f"{self.column} IN ({', '.join(held)})"] if held else []), f"({self.other} AND {text})"])
+
+
+@dataclass(frozen=True, slots=True)
 class Column:
     """The SQL of an intrinsic field: its ``value`` and, if it may be missing, the condition that it is ``present``.
 
     ``absent`` is the value that is read when it is missing (None: any); ``size`` is that of a FixedString. ``many`` marks an array of
     values, ``words_index`` the column with the text index, and ``named`` an expression that is written once and then referred to by that name.
     ``payloads`` is a SELECT of the hashes, in hex, of payloads that values may refer to, to which a condition on their ``content`` is appended;
-    ``payloads_indexed`` is whether the text index covers that content.
+    ``payloads_indexed`` is whether the text index covers that content. With ``names``, ``value`` is read only where no name is stored.
     """
 
     kind: Kind
@@ -74,6 +89,7 @@ class Column:
     named: str = ""
     payloads: str = ""
     payloads_indexed: bool = True
+    names: Names | None = None
 
 
 def _call(name: str, kind: Kind) -> Column:
@@ -146,6 +162,12 @@ LOG_COLUMNS: Final[dict[str, Column]] = {
     "body": Column("string", "body", "toInt8(body_type) != 0", absent="", words_index=True),
     "body_type": Column("string", "toString(body_type)"),
     "level": Column("int", "toInt8(level)"),
+    "detected_level": Column(
+        "string",
+        "severity_text",
+        log_lines.KNOWN_IF["level"],
+        names=Names("line_level", log_lines.LEVEL_WORDS, log_lines.OTHER_LEVEL),
+    ),
     "severity_number": Column("int", "severity_number"),
     "severity_text": Column("string", "severity_text"),
     "event_name": Column("string", "event_name"),
@@ -196,6 +218,7 @@ class _Reading:
     words_index: bool = False
     payloads: str = ""
     payloads_indexed: bool = True
+    names: Names | None = None
 
 
 class _Compiler:
@@ -279,13 +302,13 @@ class _Compiler:
                 leaf.field,
                 "string",
                 lambda r: _or_referred(r, lambda one, by_index: self._has_words(one, leaf.words, indexed=by_index), indexed=indexed),
-                lambda text: not text and not leaf.words,
+                lambda text: set(leaf.words).issubset(words_of(text)),
             )
         return self._leaf(
             leaf.field,
             "string",
             lambda r: _or_referred(r, lambda one, by_index: self._contains(one, leaf, indexed=by_index), indexed=indexed),
-            lambda text: not text and not leaf.text,
+            lambda text: leaf.text.lower() in text.lower() if leaf.ignore_case else leaf.text in text,
         )
 
     def _has_words(self, reading: _Reading, words: tuple[str, ...], *, indexed: bool) -> str:
@@ -315,6 +338,8 @@ class _Compiler:
         if reading is None:
             return "false"
         text = test(reading)
+        if reading.names:
+            return reading.names.leaf(holds, text)
         # Where an absent value reads as one that fails the leaf, the test of presence would add nothing.
         if reading.present and (reading.absent is None or holds(reading.absent)):
             text = f"({reading.present} AND {text})"
@@ -343,7 +368,7 @@ class _Compiler:
             return _Reading(
                 "x", over=self._value(column), when=column.present, payloads=column.payloads, payloads_indexed=column.payloads_indexed
             )
-        return _Reading(column.value, column.present, column.absent, size=column.size, words_index=column.words_index)
+        return _Reading(column.value, column.present, column.absent, size=column.size, words_index=column.words_index, names=column.names)
 
     def _value(self, column: Column) -> str:
         # An alias may be defined only once in a statement, and may be used anywhere in it.
