@@ -247,6 +247,13 @@ def mentions(predicate: Predicate, field: Field) -> bool:
     return mentions(predicate.part, field) if isinstance(predicate, Not) else predicate.field == field
 
 
+def mentions_only(predicate: Predicate, field: Field) -> bool:
+    """Whether no leaf tests another field."""
+    if isinstance(predicate, And | Or):
+        return all(mentions_only(part, field) for part in predicate.parts)
+    return mentions_only(predicate.part, field) if isinstance(predicate, Not) else predicate.field == field
+
+
 def required_service(predicate: Predicate) -> str:
     """The service that every matching item must have; empty where the predicate requires none."""
     return next((service for part in conjuncts(predicate) if (service := service_named(part))), "")

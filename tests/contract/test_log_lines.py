@@ -13,7 +13,11 @@ from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsSer
 from opentelemetry.proto.logs.v1.logs_pb2 import LogRecord as WireLog
 from opentelemetry.proto.logs.v1.logs_pb2 import ResourceLogs
 
+from tael.logql.ast import LogQuery as LineQuery
 from tael.logql.levels import LEVEL, normalized
+from tael.logql.needs import wanted
+from tael.logql.parse import parse
+from tael.logql.pipeline import Pipeline
 from tael.logql.records import entry
 from tael.model.attributes import AttributeValue
 from tael.model.log import LineFact
@@ -149,6 +153,32 @@ async def test_counts_by_the_minute_are_those_of_the_rows(any_tier: HotTier) -> 
             assert added(found) == added((await memory.count_logs(DEFAULT_TENANT, counts, 10_000)).value), counts
 
 
+async def test_counts_of_levels_by_the_minute_are_those_of_the_rows(any_tier: HotTier) -> None:
+    """Also of levels that minutes do not tell apart, and of lines whose level takes reading them."""
+    odd = [
+        logs_of("odd", *(wire_log(MINUTE_0 + number, "x", severity_text=text) for number, text in enumerate(("unknown", "Error", "odd")))),
+        logs_of("read", wire_log(MINUTE_0, "level=error")),
+    ]
+    records = await any_tier.store_logs(*records_of_minutes(), *odd)
+    services = [["shop", "cart"], ["shop", "cart", "odd"], ["read"]]
+    levels = ['="error"', '!="error"', '=~"info|err.*"', '="unknown"', '=~"unknown|odd"', '!=""', '=""']
+    start, end = RANGES[1]
+    for names, level in itertools.product(services, levels):
+        query = parse(f'{{service_name=~"{"|".join(names)}"}} | detected_level{level}')
+        assert isinstance(query, LineQuery)
+        counts = LogCounts(TimeRange(start, end), wanted(query), query.matchers, ("level",), slot_ns=30 * MINUTE, by_level=True)
+        expected: Counter[Any] = Counter()
+        for record in records:
+            line, is_read = entry(record), record.service == "read"
+            if record.service in names and start <= record.timestamp_ns < end and (is_read or Pipeline(query.stages).keeps(line.row())):
+                labels = tuple(sorted(line.stream.items()))
+                expected[labels, not is_read, "" if is_read else line.metadata[LEVEL], (record.timestamp_ns - start) // (30 * MINUTE)] += 1
+        found = added((await any_tier.logs.count_logs("t1", counts, 10_000)).value)
+        assert {
+            (labels, known, normalized(level), slot): count for (labels, known, level, slot), (count, _) in found.items()
+        } == expected, counts
+
+
 async def test_streams_that_agree_in_labels_count_as_one(any_tier: HotTier) -> None:
     """Under the labels that were named."""
     memory = MemoryLogs(await any_tier.store_logs(*records_of_minutes()))
@@ -173,6 +203,7 @@ async def test_minutes_are_read_where_they_hold_all() -> None:
     assert at[0, 4] == TimeRange(BEGIN + MINUTE, BEGIN + 59 * MINUTE)
     assert [at[7, place] for place in range(6)] == [None] * 6
     assert whole(LogCounts(ALL_TIME)) is None
+    assert whole(LogCounts(TimeRange(*RANGES[0]), predicate=Not(Compare(intrinsic("detected_level"), "=", "info")))) == at[0, 0]
     assert whole(LogCounts(TimeRange(*RANGES[0]), predicate=Compare(intrinsic("service"), "=", "shop"))) is None
 
 

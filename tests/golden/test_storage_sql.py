@@ -116,6 +116,7 @@ CASES |= {
     "logs_counted": shown(log_query_builder.count(HOT, "t1", COUNTED, HOUR, 9)),
     "logs_counted_by_minutes": shown(log_minutes.count(HOT, "t1", COUNTED, HOUR, 9)),
     "logs_counted_of_levels": shown(log_query_builder.count(HOT, "t1", replace(COUNTED, predicate=OF_LEVELS), HOUR, 9)),
+    "logs_counted_of_levels_by_minutes": shown(log_minutes.count(HOT, "t1", replace(COUNTED, predicate=OF_LEVELS), HOUR, 9)),
     "logs_newest": find_logs(),
     "logs_of_service": find_logs(service="shop", limit=20, min_level=4),
     "logs_everything": find_logs(

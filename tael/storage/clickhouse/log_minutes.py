@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from tael.model.log import LineFact
-from tael.model.predicate import EVERYTHING
+from tael.model.predicate import EVERYTHING, intrinsic, mentions_only
 from tael.model.streams import INDEX_LABELS
 from tael.model.time import NS_PER_MS, NS_PER_SECOND, TimeRange
 from tael.storage.api import LogCounts
@@ -17,6 +17,7 @@ from tael.storage.clickhouse import log_lines
 from tael.storage.clickhouse.conditions import Statement, bounded
 from tael.storage.clickhouse.labels import matching
 from tael.storage.clickhouse.log_query_builder import counted_groups
+from tael.storage.clickhouse.predicate import LOG_COLUMNS, condition
 from tael.storage.clickhouse.source import Source
 from tael.storage.clickhouse.streams import stream_matchers
 
@@ -38,9 +39,9 @@ OF_ROWS: Final = f"sumMapIf([{_KEY}], [toUInt64(1)], [toUInt64(length(body))], {
 
 
 def whole(counts: LogCounts) -> TimeRange | None:
-    """The part of the range that consists of whole minutes; None if there is none, if slots begin within minutes, or with a predicate on records."""
+    """The part of the range that consists of whole minutes; None if there is none, if slots begin within minutes, or with a predicate on more than levels."""
     start, end = counts.time_range.start_ns, counts.time_range.end_ns
-    if not bounded(counts.time_range) or counts.predicate != EVERYTHING:
+    if not bounded(counts.time_range) or not mentions_only(counts.predicate, intrinsic("detected_level")):
         return None
     # A range may begin at a minute or one nanosecond after: the lines in between have keys of their own.
     if counts.slot_ns and counts.slot_ns < end - start and (counts.slot_ns % MINUTE_NS or start % MINUTE_NS > 1):
@@ -74,8 +75,10 @@ def count(source: Source, tenant: str, counts: LogCounts, within: TimeRange, lim
         f"+ if(bitTest(minute, 7), 0, 1) AS instant_ns\n  FROM (\n  {rows}\n  )\n"
         "  WHERE is_rest ? records != 0 : (instant_ns >= {whole_start:Int64} AND instant_ns < {whole_end:Int64})"
     )
+    # Without their severity texts, all lines with such a level may be counted.
+    of_levels = "" if counts.predicate == EVERYTHING else f"WHERE incomplete OR {condition(counts.predicate, LOG_COLUMNS, parameters)}\n"
     sql = (
-        f"SELECT {groups}, sum(records), {'sum(bytes)' if counts.sizes else '0'}, is_rest OR line_level = '{log_lines.AS_SEVERITY}' AS incomplete\n"
-        f"FROM (\n  {minutes}\n)\nGROUP BY {grouped}alike, known, severity, slot_number, incomplete\nLIMIT {{limit:UInt64}}"
+        f"SELECT {groups}, sum(records), {'sum(bytes)' if counts.sizes else '0'}, is_rest OR {log_lines.OTHER_LEVEL} AS incomplete\n"
+        f"FROM (\n  {minutes}\n)\n{of_levels}GROUP BY {grouped}alike, known, severity, slot_number, incomplete\nLIMIT {{limit:UInt64}}"
     )
     return Statement(sql, parameters)
