@@ -12,7 +12,7 @@ from tael.model.predicate import required_service
 from tael.model.time import NS_PER_MS, TimeRange, signed_ns
 from tael.storage.api import LogCounts, LogCursor, LogQuery
 from tael.storage.clickhouse import log_lines, log_rows
-from tael.storage.clickhouse.conditions import CONDITION_FIRST, Conditions, Statement, instant
+from tael.storage.clickhouse.conditions import CONDITION_FIRST, Conditions, Statement, Written, instant
 from tael.storage.clickhouse.labels import matching
 from tael.storage.clickhouse.predicate import log_columns
 from tael.storage.clickhouse.source import Source
@@ -109,7 +109,7 @@ def fetch(source: Source, tenant: str, keys: Sequence[LogKey]) -> Statement:
     where.add(
         # The bounds above choose granules by the table's key; the pairs choose the rows in them, for times alone may be shared.
         "(toUnixTimestamp64Nano(timestamp), serial) IN {keys:Array(Tuple(Int64, UInt64))}",
-        keys=[(key.timestamp_ns, key.serial) for key in keys],
+        keys=Written(f"[{','.join([f'({key.timestamp_ns},{key.serial})' for key in keys])}]"),
     )
     rows = source.rows("logs", tenant, held, hours={hour_of(time) for time in times}, service=services[0] if len(services) == 1 else "")
     return Statement(f"SELECT {', '.join(log_rows.COLUMNS)}\nFROM {rows}\nWHERE {where}", where.parameters)

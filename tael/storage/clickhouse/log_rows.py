@@ -1,16 +1,19 @@
-"""Converts a row of ``logs`` to a LogRecord, pure, like rows.py."""
+"""Converts rows of ``logs`` to LogRecords, pure, like rows.py."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import marshal
+from collections.abc import Callable, Mapping, Sequence
+from typing import Final
 
 from opentelemetry.proto.common.v1.common_pb2 import ArrayValue, KeyValueList
 
 from tael.model.attributes import AttributeValue
 from tael.model.log import LogRecord
+from tael.model.span import Resource, Scope
 from tael.otlp.anyvalue import decode_array, decode_attributes
 from tael.storage.clickhouse import rows
-from tael.storage.clickhouse.rows import MAPS, RESOURCE_COLUMNS, SCOPE_COLUMNS, Row, text
+from tael.storage.clickhouse.rows import MAPS, RESOURCE_COLUMNS, SCOPE_COLUMNS, Row, other_value, text
 
 _UINT64 = (1 << 64) - 1
 COLUMNS = (
@@ -31,38 +34,75 @@ COLUMNS = (
     *RESOURCE_COLUMNS,
     *SCOPE_COLUMNS,
 )
-"""The columns of a row, in the order in which ``log_record`` reads them."""
+"""The columns of a row, in the order in which ``log_records`` reads them."""
+_REMEMBERED: Final = 4096
+_ORIGINS: Final[dict[bytes, tuple[Resource, Scope]]] = {}
+_OF_RECORD: Final = len(COLUMNS) - len(RESOURCE_COLUMNS) - len(SCOPE_COLUMNS)
 
 
-def log_record(row: Row) -> LogRecord:
-    """The record of a row selected with ``COLUMNS``."""
-    value = iter(row)
+def log_records(found: Sequence[Row]) -> list[LogRecord]:
+    """The records of rows selected with ``COLUMNS``. Those of one resource and scope share them."""
+    keys = _Texts()
+    return [_record(row[:_OF_RECORD], keys, *_origin(row[_OF_RECORD:])) for row in found]
+
+
+def _origin(row: Row) -> tuple[Resource, Scope]:
+    """The resource and the scope; remembered, because pages of records have few."""
+    # Bytes tell apart what equality does not, such as 0.0 and -0.0. Version 2, for later ones depend on identities.
+    key = marshal.dumps(tuple(row), 2)
+    known = _ORIGINS.get(key)
+    if known is None:
+        if len(_ORIGINS) >= _REMEMBERED:
+            _ORIGINS.clear()
+        value = iter(row)
+        known = _ORIGINS[key] = (rows.resource(value), rows.scope(value))
+    return known
+
+
+def _record(row: Row, keys: Mapping[bytes, str], resource: Resource, scope: Scope) -> LogRecord:
+    time_ns, serial, observed_ns, trace_id, span_id, number, severity, level, event, kind, body, *maps, dropped, flags = row
+    strings, ints, doubles, bools, others = maps
+    attributes: dict[str, AttributeValue] = {keys[key]: item.decode("utf-8", "replace") for key, item in strings.items()}
+    for typed in (ints, doubles, bools):
+        if typed:
+            attributes.update({keys[key]: item for key, item in typed.items()})
+    if others:
+        attributes.update({keys[key]: other_value(text(item)) for key, item in others.items()})
     return LogRecord(
-        timestamp_ns=int(next(value)) & _UINT64,
-        serial=int(next(value)),
-        observed_ns=int(next(value)) & _UINT64,
-        trace_id=_id(next(value)),
-        span_id=_id(next(value)),
-        severity_number=int(next(value)),
-        severity_text=text(next(value)),
-        level=int(next(value)),
-        event_name=text(next(value)),
-        body=_BODIES[next(value)](bytes(next(value))),
-        attributes=rows.attributes(value, len(MAPS)),
-        dropped_attributes_count=next(value),
-        flags=next(value),
-        resource=rows.resource(value),
-        scope=rows.scope(value),
+        timestamp_ns=time_ns & _UINT64,
+        serial=serial,
+        observed_ns=observed_ns & _UINT64,
+        trace_id=_id(trace_id),
+        span_id=_id(span_id),
+        severity_number=number,
+        severity_text=keys[severity],
+        level=level,
+        event_name=keys[event],
+        body=text(body) if kind == _TEXT else _BODIES[kind](bytes(body)),
+        attributes=attributes,
+        dropped_attributes_count=dropped,
+        flags=flags,
+        resource=resource,
+        scope=scope,
     )
 
 
+class _Texts(dict[bytes, str]):
+    """Texts that many rows have, decoded once."""
+
+    def __missing__(self, value: bytes) -> str:
+        self[value] = decoded = text(value)
+        return decoded
+
+
 def _id(value: bytes) -> bytes:
-    return bytes(value) if any(value) else b""
+    return value if value.strip(b"\0") else b""
 
 
+_TEXT: Final = 1
 _BODIES: dict[int, Callable[[bytes], AttributeValue]] = {
     0: lambda _: None,
-    1: text,
+    _TEXT: text,
     2: lambda held: held == b"true",
     3: int,
     4: float,

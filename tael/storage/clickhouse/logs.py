@@ -115,7 +115,7 @@ class ClickHouseLogs:
     async def _fetch(self, tenant: str, keys: list[LogKey]) -> list[LogRecord]:
         statement = log_query_builder.fetch(self._source, tenant, keys)
         found = await self._clickhouse.query(statement.sql, statement.parameters, POINT_LIMITS)
-        return [log_rows.log_record(row) for row in found]
+        return log_rows.log_records(found)
 
 
 def _may_follow(query: LogQuery, window: TimeRange) -> bool:
