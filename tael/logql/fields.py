@@ -21,10 +21,12 @@ _LOGFMT: Final = logfmt_parser(LogfmtParser())
 
 @dataclass(slots=True)
 class _Field:
+    """``last`` is the value in the last row that has the field, and ``line`` the last line of JSON that has it."""
+
     values: set[str] = field(default_factory=set)
-    kind: str = "string"
+    last: str = ""
     parsers: list[str] = field(default_factory=list)
-    path: list[str] = field(default_factory=list)
+    line: str = ""
 
 
 class Fields:
@@ -38,13 +40,14 @@ class Fields:
 
     def described(self) -> list[dict[str, Any]]:
         """The fields in the form of Loki's API."""
+        paths = {line: json_paths(line) for line in {found.line for found in self._found.values()}}
         return [
             {
                 "label": name,
-                "type": found.kind,
+                "type": kind_of(found.last),
                 "cardinality": len(found.values),
                 "parsers": found.parsers or None,
-                **({"jsonPath": found.path} if found.path else {}),
+                **({"jsonPath": path} if (path := paths[found.line].get(name)) else {}),
             }
             for name, found in self._found.items()
         ]
@@ -61,21 +64,22 @@ class Fields:
         parsed = {name: value for name, value in row.parsed_labels().items() if name not in _HIDDEN}
         stream = {name: value for name, value in row.stream.items() if name not in parsed}
         own, parser = _parsed(Row(row.timestamp_ns, row.line, stream, {}))
-        paths = json_paths(row.line) if parser == "json" else {}
         for name in {**parsed, **own}:
             for value in dict.fromkeys(labels[name] for labels in (parsed, own) if name in labels):
-                self._add(name, value, parser, paths.get(name))
+                self._add(name, value, parser, row.line)
 
-    def _add(self, name: str, value: str, parser: str = "", path: list[str] | None = None) -> None:
-        if name not in self._found and len(self._found) >= self._limit:
-            return
-        found = self._found.setdefault(name, _Field())
+    def _add(self, name: str, value: str, parser: str = "", line: str = "") -> None:
+        found = self._found.get(name)
+        if found is None:
+            if len(self._found) >= self._limit:
+                return
+            found = self._found[name] = _Field()
         found.values.add(value)
-        found.kind = kind_of(value)
+        found.last = value
         if parser and parser not in found.parsers:
             found.parsers.append(parser)
         if parser == "json":
-            found.path = path or []
+            found.line = line
 
 
 def kind_of(value: str) -> str:

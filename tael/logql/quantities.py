@@ -40,22 +40,25 @@ def _quoted(text: str) -> str:
 
 def go_duration_ns(text: str) -> int:
     """``1h2m3.5s`` in nanoseconds. Raises ValueError."""
-    invalid = f"time: invalid duration {_quoted(text)}"
     sign, rest = (-1, text[1:]) if text.startswith("-") else (1, text.removeprefix("+"))
     if rest == "0":
         return 0
     if not rest:
-        raise ValueError(invalid)
+        raise _invalid_duration(text)
     total = 0
     while rest:
         term = _TERM.match(rest)
         if term is None or not (term[1] or term[2]):
-            raise ValueError(invalid)
+            raise _invalid_duration(text)
         total += _term_ns(term, text)
         rest = rest[term.end() :]
     if total > _MAX_NS:
-        raise ValueError(invalid)
+        raise _invalid_duration(text)
     return sign * total
+
+
+def _invalid_duration(text: str) -> ValueError:
+    return ValueError(f"time: invalid duration {_quoted(text)}")
 
 
 def _term_ns(term: re.Match[str], text: str) -> int:
