@@ -32,7 +32,7 @@ class Hints:
 
     def satisfied(self, parsed: Mapping[str, object]) -> bool:
         """Whether everything that is read has been parsed."""
-        return bool(self.required) and all(name in parsed for name in self.required)
+        return bool(self.required) and parsed.keys() >= self.required
 
     def skip(self, parsed: Mapping[str, object]) -> bool:
         """Whether a parser can skip the line."""

@@ -12,7 +12,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, Final, TypeAlias
+from typing import Any, Final
 
 from tael.logql.hints import ALL, Hints
 from tael.logql.levels import LEVEL, detected_level
@@ -20,13 +20,13 @@ from tael.logql.row import Row
 from tael.model.attributes import Attributes, AttributeValue
 from tael.model.json_text import to_text
 from tael.model.log import LogRecord
-from tael.model.span import Scope
+from tael.model.span import Resource, Scope
 from tael.model.streams import INDEX_LABELS, stream_labels
 from tael.syntax.literals import compact
 
-Typed: TypeAlias = "tuple[tuple[str, type, AttributeValue], ...]"
-
 _STREAM_KEYS: Final = frozenset(INDEX_LABELS.values())
+_REMEMBERED: Final = 4096
+_ORIGINS: Final[dict[tuple[int, int], tuple[Resource, Scope, dict[str, str], dict[str, str]]]] = {}
 _NOT_IN_NAMES: Final = re.compile(r"[^a-zA-Z0-9]+")
 # Characters that Go's JSON encoder escapes although JSON need not; Loki's lines and labels have them escaped.
 _ESCAPED: Final = str.maketrans({"<": "\\u003c", ">": "\\u003e", "&": "\\u0026", "\u2028": "\\u2028", "\u2029": "\\u2029"})
@@ -57,10 +57,10 @@ class Entry:
 
 def entry(record: LogRecord) -> Entry:
     """The line of a record."""
-    stream, rest = _of_resource(record.resource.attributes)
+    stream, shared = _origin(record.resource, record.scope)
     line = text_of(record.body)
     # The last of equal names wins, in this order: resource, scope, the record's attributes, the record's own fields.
-    metadata = {**rest, **_of_scope(record.scope)}
+    metadata = shared.copy()
     attributes = record.attributes
     if record.event_name and "event_name" in attributes:
         attributes = {key: value for key, value in attributes.items() if key != "event_name"}
@@ -71,48 +71,31 @@ def entry(record: LogRecord) -> Entry:
     return Entry(record.timestamp_ns, line, stream, metadata)
 
 
-def _typed(attributes: Attributes) -> Typed:
-    """Attributes as a cache key. Types are part of it, because 1, 1.0 and True compare equal but print differently."""
-    return tuple([(key, value.__class__, value) for key, value in attributes.items()])
+def _origin(resource: Resource, scope: Scope) -> tuple[dict[str, str], dict[str, str]]:
+    """The stream's labels and the metadata that a resource and a scope give; remembered, because the records of a page share them."""
+    key = (id(resource), id(scope))
+    known = _ORIGINS.get(key)
+    if known is None:
+        if len(_ORIGINS) >= _REMEMBERED:
+            _ORIGINS.clear()
+        # Both are held, so that no other object gets their ids.
+        known = _ORIGINS[key] = (resource, scope, *_read_origin(resource, scope))
+    return known[2:]
 
 
-def _of_resource(attributes: Attributes) -> tuple[dict[str, str], dict[str, str]]:
-    """The stream labels and the metadata of a resource, cached because the records of a page have few resources."""
-    try:
-        return _of_known_resource(_typed(attributes))
-    except TypeError:  # lists and maps are not hashable, so such attributes are not cached
-        return _read_resource(attributes)
-
-
-@lru_cache(maxsize=4096)
-def _of_known_resource(attributes: Typed) -> tuple[dict[str, str], dict[str, str]]:
-    return _read_resource({key: value for key, _, value in attributes})
-
-
-def _read_resource(attributes: Attributes) -> tuple[dict[str, str], dict[str, str]]:
-    rest: dict[str, str] = {}
-    stream = dict(stream_labels(attributes))
-    _add(rest, {key: value for key, value in attributes.items() if not (key in _STREAM_KEYS and isinstance(value, str))}, "")
-    return stream, rest
-
-
-def _of_scope(scope: Scope) -> dict[str, str]:
-    try:
-        return _of_known_scope(scope.name, scope.version, scope.dropped_attributes_count, _typed(scope.attributes))
-    except TypeError:
-        return _read_scope(scope.name, scope.version, scope.dropped_attributes_count, scope.attributes)
-
-
-@lru_cache(maxsize=4096)
-def _of_known_scope(name: str, version: str, dropped: int, attributes: Typed) -> dict[str, str]:
-    return _read_scope(name, version, dropped, {key: value for key, _, value in attributes})
-
-
-def _read_scope(name: str, version: str, dropped: int, attributes: Attributes) -> dict[str, str]:
+def _read_origin(resource: Resource, scope: Scope) -> tuple[dict[str, str], dict[str, str]]:
+    attributes = resource.attributes
+    metadata: dict[str, str] = {}
+    _add(metadata, {key: value for key, value in attributes.items() if not (key in _STREAM_KEYS and isinstance(value, str))}, "")
     found: dict[str, str] = {}
-    _add(found, attributes, "")
-    fields = {"scope_name": name, "scope_version": version, "scope_dropped_attributes_count": str(dropped or "")}
-    return found | {key: value for key, value in fields.items() if value}
+    _add(found, scope.attributes, "")
+    fields = {
+        "scope_name": scope.name,
+        "scope_version": scope.version,
+        "scope_dropped_attributes_count": str(scope.dropped_attributes_count or ""),
+    }
+    found |= {key: value for key, value in fields.items() if value}
+    return dict(stream_labels(attributes)), metadata | found
 
 
 def text_of(value: AttributeValue) -> str:  # noqa: PLR0911 - one line a type
@@ -147,10 +130,13 @@ def _add(metadata: dict[str, str], attributes: Attributes, prefix: str) -> None:
     """Add attributes as labels; of two with the same label the later wins, and empty values are left out."""
     for key, value in attributes.items():
         name = label_of(f"{prefix}_{key}" if prefix else key)
-        if isinstance(value, Mapping):
+        if isinstance(value, str):
+            text = value
+        elif isinstance(value, Mapping):
             _add(metadata, value, name)
             continue
-        text = value if isinstance(value, str) else text_of(value)
+        else:
+            text = text_of(value)
         if name and text:
             metadata[name] = text
 

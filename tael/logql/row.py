@@ -7,6 +7,7 @@ stream or the metadata already has. A label that was parsed once is not parsed a
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import cast
 
 from tael.logql.errors import ERROR, ERROR_DETAILS, PRESERVE_ERROR
 from tael.logql.hints import ALL, Hints
@@ -49,10 +50,14 @@ class Row:
 
     def parse(self, name: str, value: str) -> bool:
         """Set a label that a parser found; returns False when the query needs nothing more."""
-        name = self.name_for(name)
-        if self.wanted(name):
-            self.set(name, value)
-        return not self.hints.satisfied(self.parsed)
+        if name in self.stream or name in self.metadata:
+            name += EXTRACTED
+        required = self.hints.required
+        if name in self.parsed or (required and name not in required):
+            return True
+        self.metadata.pop(name, None)
+        self.parsed[name] = value
+        return not required or not self.hints.satisfied(self.parsed)
 
     def set(self, name: str, value: str) -> None:
         """Set a label that the query names, replacing any other."""
@@ -95,6 +100,7 @@ class Row:
 
     def labels(self) -> dict[str, str]:
         """All labels."""
-        if not (self.parsed or self.deleted or self.error or self.details):
-            return {**self.stream, **self.metadata}
+        if not (self.deleted or self.error or self.details) and self.parsed.keys().isdisjoint(self.stream):
+            # Where nothing was deleted, no parsed label is None.
+            return {**self.stream, **self.metadata, **cast("dict[str, str]", self.parsed)}
         return {**self.stream_labels(), **self.metadata, **self.parsed_labels()}

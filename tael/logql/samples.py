@@ -133,7 +133,10 @@ class Extraction:
     def add(self, rows: Iterable[Row]) -> None:
         """Take the rows' samples; ``Row``s must carry ``hints``."""
         for row in rows:
-            if all(run(row) for run in self._runs):
+            for run in self._runs:
+                if not run(row):
+                    break
+            else:
                 self._take(row)
         self._series.pack()
         self._series.bounded(self._bounds)

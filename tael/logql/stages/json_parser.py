@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import json
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 from tael.logql.ast import JsonParser
 from tael.logql.row import Row
@@ -20,8 +20,8 @@ MAX_SCANNED_DEPTH: Final = 64
 """How deep a malformed line is read. Each level scans all below it again, so the time is the line's length times its depth."""
 
 
-class _Object(list[tuple[str, Any]]):
-    """The members of an object in the order of the text, including duplicate keys."""
+_Object: TypeAlias = tuple[tuple[str, Any], ...]
+"""The members of an object in the order of the text, including duplicate keys; arrays are lists."""
 
 
 def _no_constant(_: str) -> Any:
@@ -29,7 +29,7 @@ def _no_constant(_: str) -> Any:
 
 
 # Numbers keep their text: a label is 1.0 or 1e3 where the line is.
-_DECODER: Final = json.JSONDecoder(object_pairs_hook=_Object, parse_float=str, parse_int=str, parse_constant=_no_constant, strict=False)
+_DECODER: Final = json.JSONDecoder(object_pairs_hook=tuple, parse_float=str, parse_int=str, parse_constant=_no_constant, strict=False)
 
 
 class _Enough(Exception):
@@ -70,17 +70,23 @@ def _document(line: str) -> _Object | None:
         found = _DECODER.raw_decode(line, start)[0]
     except ValueError:
         return None
-    return found if isinstance(found, _Object) else None
+    return found if isinstance(found, tuple) else None
 
 
 def _walk(row: Row, document: _Object, path: tuple[str, ...]) -> None:
     for key, value in document:
         if isinstance(value, str):
-            _found(row, (*path, key), value if value.isascii() else characters_of(value))
+            text = value if value.isascii() else characters_of(value)
         elif isinstance(value, bool):
-            _found(row, (*path, key), "true" if value else "false")
-        elif isinstance(value, _Object) and row.hints.wants_prefix(path_name((*path, key))):
+            text = "true" if value else "false"
+        elif isinstance(value, tuple) and row.hints.wants_prefix(path_name((*path, key))):
             _walk(row, value, (*path, key))
+            continue
+        else:
+            continue
+        name = path_name((*path, key) if path else (key,))
+        if name and not row.parse(name, text):
+            raise _Enough
 
 
 def _scan(row: Row, text: str, path: tuple[str, ...]) -> None:
@@ -106,7 +112,7 @@ def json_paths(line: str) -> dict[str, list[str]]:
 
     def walk(document: _Object, path: tuple[str, ...]) -> None:
         for key, value in document:
-            if isinstance(value, _Object):
+            if isinstance(value, tuple):
                 walk(value, (*path, key))
             elif isinstance(value, str | bool):
                 found.setdefault(path_name((*path, key)), [characters_of(step) for step in (*path, key)])

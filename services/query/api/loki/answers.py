@@ -57,11 +57,10 @@ def categorized(request: web.Request) -> bool:
 
 def streams(rows: Sequence[Row], *, categorize: bool) -> dict[str, Any]:
     """The data of a log query: lines grouped by their labels, in the given order."""
-    found: dict[tuple[tuple[str, str], ...], dict[str, Any]] = {}
+    found: dict[frozenset[tuple[str, str]], dict[str, Any]] = {}
     for row in rows:
         labels = row.stream_labels() if categorize else row.labels()
-        key = tuple(sorted(labels.items()))
-        stream = found.setdefault(key, {"stream": labels, "values": []})
+        stream = found.setdefault(frozenset(labels.items()), {"stream": labels, "values": []})
         value: list[Any] = [str(row.timestamp_ns), row.line]
         if categorize:
             extra = {"structuredMetadata": row.metadata, "parsed": row.parsed_labels()}
