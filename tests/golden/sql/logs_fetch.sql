@@ -10,4 +10,4 @@ WHERE tenant = {tenant:String}
 -- services = ['pay', 'shop']
 -- first = 3
 -- last = 7
--- keys = [(7, 1), (3, 9223372036854775808)]
+-- keys = Written(text='[(7,1),(3,9223372036854775808)]')
