@@ -25,7 +25,8 @@ from tael.model.streams import INDEX_LABELS, stream_labels
 from tael.syntax.literals import compact
 
 _STREAM_KEYS: Final = frozenset(INDEX_LABELS.values())
-_REMEMBERED: Final = 4096
+_REMEMBERED: Final = 256
+"""How many resources and scopes are remembered: as many as pages usually have, and few, because each may be large."""
 _ORIGINS: Final[dict[tuple[int, int], tuple[Resource, Scope, dict[str, str], dict[str, str]]]] = {}
 _NOT_IN_NAMES: Final = re.compile(r"[^a-zA-Z0-9]+")
 # Characters that Go's JSON encoder escapes although JSON need not; Loki's lines and labels have them escaped.

@@ -35,28 +35,30 @@ COLUMNS = (
     *SCOPE_COLUMNS,
 )
 """The columns of a row, in the order in which ``log_records`` reads them."""
-_REMEMBERED: Final = 4096
-_ORIGINS: Final[dict[bytes, tuple[Resource, Scope]]] = {}
 _OF_RECORD: Final = len(COLUMNS) - len(RESOURCE_COLUMNS) - len(SCOPE_COLUMNS)
 
 
 def log_records(found: Sequence[Row]) -> list[LogRecord]:
     """The records of rows selected with ``COLUMNS``. Those of one resource and scope share them."""
-    keys = _Texts()
-    return [_record(row[:_OF_RECORD], keys, *_origin(row[_OF_RECORD:])) for row in found]
+    keys, origins = _Texts(), _Origins()
+    return [_record(row[:_OF_RECORD], keys, *origins.of(row[_OF_RECORD:])) for row in found]
 
 
-def _origin(row: Row) -> tuple[Resource, Scope]:
-    """The resource and the scope; remembered, because pages of records have few."""
-    # Bytes tell apart what equality does not, such as 0.0 and -0.0. Version 2, for later ones depend on identities.
-    key = marshal.dumps(tuple(row), 2)
-    known = _ORIGINS.get(key)
-    if known is None:
-        if len(_ORIGINS) >= _REMEMBERED:
-            _ORIGINS.clear()
-        value = iter(row)
-        known = _ORIGINS[key] = (rows.resource(value), rows.scope(value))
-    return known
+class _Origins:
+    """Resources and scopes, decoded once for the rows of a page, which have few. Nothing is kept beyond the page: one resource may be megabytes."""
+
+    def __init__(self) -> None:
+        self._decoded: dict[bytes, tuple[Resource, Scope]] = {}
+
+    def of(self, row: Row) -> tuple[Resource, Scope]:
+        """The resource and the scope of these columns."""
+        # Bytes distinguish what equality does not, such as 0.0 and -0.0. Version 2, because later ones depend on identities.
+        key = marshal.dumps(tuple(row), 2)
+        known = self._decoded.get(key)
+        if known is None:
+            value = iter(row)
+            known = self._decoded[key] = (rows.resource(value), rows.scope(value))
+        return known
 
 
 def _record(row: Row, keys: Mapping[bytes, str], resource: Resource, scope: Scope) -> LogRecord:
