@@ -4,7 +4,7 @@ r"""tael beside Tempo and Loki: the same spans and log records sent to all three
         --loki http://127.0.0.1:3100 --pids tael=1,tempo=2,loki=3
 
 It starts none of them. Times are within the hour before ``--end``, which is printed and has to be given again to ask without ``--load``.
-What the data are is told in bench/beside_data.py.
+bench/beside_data.py describes the data.
 """
 
 from __future__ import annotations

@@ -91,7 +91,7 @@ def search_request(query: Mapping[str, str], now_ns: int) -> SearchRequest:
 
 
 def tag_limit(query: Mapping[str, str]) -> int:
-    """The requested number of a scope's names or a tag's values; 0, or what is no number, requests the maximum."""
+    """The requested number of a scope's names or a tag's values; 0, or a value that is not a number, requests the maximum."""
     limit = query.get("limit", "")
     return min(int(limit[:10]), MAX_TAGS) or MAX_TAGS if limit.isdecimal() else MAX_TAGS
 
