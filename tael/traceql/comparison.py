@@ -8,8 +8,11 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from tael.traceql.ast import Attribute, Scope, Static, Type
-from tael.traceql.metrics import Labels, Series
+from tael.traceql.ast import Attribute, Compare, Field, Intrinsic, Pipeline, Scope, Static, Type
+from tael.traceql.columns import Mask
+from tael.traceql.metrics import Grid, Labels, Series
+from tael.traceql.spans import Block
+from tael.traceql.spansets import matched
 from tael.traceql.text import show
 
 Counts: TypeAlias = "dict[tuple[bool, str, Static | None], NDArray[np.int64]]"
@@ -49,6 +52,29 @@ def _by_name(counts: Counts, selected: bool) -> Mapping[str, Mapping[Static | No
 def _labels(word: str, name: str, value: Static | None) -> Labels:
     scope, dot, key = name.partition(".")
     return ((_META, Static(Type.STRING, word)), (show(Attribute(Scope(scope), key)) if dot else name, value))
+
+
+def selected(compare: Compare, spans: Block, base: Mask) -> Mask:
+    """Which spans of ``base`` are compared with the others."""
+    found = base & matched(Pipeline((compare.selection,)), spans)
+    if compare.start_ns and compare.end_ns:
+        found &= (spans.start_ns >= compare.start_ns) & (spans.start_ns < compare.end_ns)
+    return found
+
+
+def of_relatives(compare: Compare, spans: Block, base: Mask, grid: Grid) -> Counts:
+    """What the traces of a block say of the spans of ``base``: their root, and the number of their children."""
+    slots, chosen = grid.slots(spans.start_ns), selected(compare, spans, base)
+    found: Counts = {}
+    for intrinsic in (Intrinsic.ROOT_NAME, Intrinsic.ROOT_SERVICE, Intrinsic.CHILD_COUNT):
+        ((kind, column),) = spans.column(Field(intrinsic)).typed.items()
+        values, codes = np.unique(column.values, return_inverse=True)
+        for own in (False, True):
+            rows = np.flatnonzero(base & (chosen == own) & (slots >= 0) & (slots < grid.count))
+            counts = np.bincount(codes[rows] * grid.count + slots[rows], minlength=len(values) * grid.count).reshape(-1, grid.count)
+            named = zip(values.tolist(), counts.astype(np.int64), strict=True)
+            found |= {(own, intrinsic.value, Static(kind, value)): each for value, each in named if each.any()}
+    return found
 
 
 def counts_of(rows: Iterable[tuple[bool, str, Static | None, int, int]], size: int) -> Counts:

@@ -200,7 +200,7 @@ def fields(query: Query, known: Collection[Expression] = ()) -> set[Named]:
     if isinstance(query.metrics, MetricsAggregate):
         found |= {*query.metrics.by, *([query.metrics.of] if query.metrics.of else [])}
     if isinstance(query.metrics, Compare):
-        found |= set(_stage_fields(query.metrics.selection))
+        found |= {*_stage_fields(query.metrics.selection), *_OF_ROOT}
     return {one for named in found for own in scoped(named) for one in (own, *_OF_ROOT.get(own, ()))}
 
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
+from opentelemetry.proto.trace.v1.trace_pb2 import Span as WireSpan
 
 from tael.model.time import NS_PER_SECOND
 from tael.storage.clickhouse.traceql.reader import ClickHouseSpansets
@@ -87,3 +90,51 @@ async def test_a_selection_within_a_time(hot_tier: HotTier) -> None:
     found = await compared(hot_tier, QUERIES[4], -1)
     told = {labels: sum(values) for labels, values in found.items() if labels[1] == ("status", Static(Type.STATUS, 2))}
     assert {str(labels[0][1].value): count for labels, count in told.items() if labels[0][1]} == {"selection": 3, "baseline": 3}
+
+
+def child_of(parent: bytes, *args: Any, **fields: Any) -> WireSpan:
+    """A span with a parent."""
+    span = wire_span(*args, **fields)
+    span.parent_span_id = parent
+    return span
+
+
+@pytest.mark.parametrize("query", ["{ }", "{ nestedSetLeft >= 0 }"])
+@pytest.mark.parametrize("many", [1 << 60, -1], ids=["few", "many"])
+async def test_roots_and_children(any_tier: HotTier, query: str, many: int) -> None:
+    """A span's root and children count whether or not they are compared, and whoever evaluates the query; a trace without a root has the empty text."""
+    ids, trace, other = [number.to_bytes(8) for number in range(8)], b"a" * 16, b"b" * 16
+    root = wire_span(-200 * NS_PER_SECOND, name="root", trace_id=trace, span_id=ids[1])
+    later = wire_span(-199 * NS_PER_SECOND, name="later root", trace_id=trace, span_id=ids[2])
+    children = [child_of(ids[2], at, name="child", trace_id=trace, span_id=ids[3 + at]) for at in (0, 1)]
+    grandchild = child_of(ids[3], 3, name="child", status=2, trace_id=trace, span_id=ids[6])
+    orphan = child_of(ids[1], 4, name="orphan", trace_id=other, span_id=ids[7])
+    await any_tier.store(of_service("web", root, later), of_service("shop", *children, grandchild, orphan))
+    found = await compared(any_tier, f"{query} | compare({{ status = error }})", many)
+    told = {
+        (str(labels[0][1].value), labels[1][0], labels[1][1].value): sum(values)
+        for labels, values in found.items()
+        if labels[0][1] and labels[1][1] and labels[1][0] in ("rootName", "rootServiceName", "span:childCount")
+    }
+    assert told == {
+        ("baseline", "rootName", "later root"): 2,
+        ("baseline", "rootName", ""): 1,
+        ("baseline", "rootServiceName", "web"): 2,
+        ("baseline", "rootServiceName", ""): 1,
+        ("baseline", "span:childCount", 0): 2,
+        ("baseline", "span:childCount", 1): 1,
+        ("selection", "rootName", "later root"): 1,
+        ("selection", "rootServiceName", "web"): 1,
+        ("selection", "span:childCount", 0): 1,
+    }
+
+
+async def test_names_of_roots_that_are_many(hot_tier: HotTier) -> None:
+    """Only the most frequent are told apart; the total counts every span."""
+    roots = [wire_span(at, name=f"root {at}", trace_id=bytes([at + 1]) * 16, span_id=bytes([at + 1]) * 8) for at in range(6)]
+    await hot_tier.store(of_service("shop", *roots, child_of(bytes([4]) * 8, 9, trace_id=bytes([4]) * 16)))
+    found = await compared(hot_tier, "{ } | compare({ status = error }, 1)", -1)
+    names = {
+        (labels[0][1].value, labels[1][1]): sum(values) for labels, values in found.items() if labels[0][1] and labels[1][0] == "rootName"
+    }
+    assert names == {("baseline", Static(Type.STRING, "root 3")): 2, ("baseline_total", None): 7}

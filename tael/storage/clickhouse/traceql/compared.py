@@ -17,12 +17,12 @@ import numpy as np
 from tael.model.time import TimeRange
 from tael.storage.clickhouse.conditions import Conditions, Statement
 from tael.storage.clickhouse.source import Source
-from tael.storage.clickhouse.traceql.statements import SLOT, START
-from tael.traceql.ast import Compare, Pipeline
+from tael.storage.clickhouse.traceql.statements import SLOT, START, widened
+from tael.traceql import comparison
+from tael.traceql.ast import Compare
 from tael.traceql.columns import Mask, Rows
 from tael.traceql.metrics import Grid
 from tael.traceql.spans import Block
-from tael.traceql.spansets import matched
 
 _MOST_FEW: Final = 1_000
 _FEW_BY_STEP: Final = 500_000
@@ -102,7 +102,15 @@ class Compared:
     base: str
     selected: str
     parameters: Mapping[str, Any]
+    tenant: str
     time_range: TimeRange
+    rows_around: str
+    """The rows of ``wider``."""
+
+    @property
+    def wider(self) -> TimeRange:
+        """The range in which relatives of these spans are looked for."""
+        return widened(self.time_range)
 
     def statement(self, sql: str, **more: Any) -> Statement:
         """A statement with the parameters of these spans and ``more``."""
@@ -127,13 +135,13 @@ def compared(
     if compare.start_ns and compare.end_ns:
         selected = f"({selected} AND {START} >= {{chosen_from:Int64}} AND {START} < {{chosen_until:Int64}})"
         bounds |= {"chosen_from": compare.start_ns, "chosen_until": compare.end_ns}
-    rows = source.rows("spans", tenant, time_range)
-    return Compared(rows, str(where), selected, {**parameters, **where.parameters, **bounds}, time_range)
+    rows, around = (source.rows("spans", tenant, own) for own in (time_range, widened(time_range)))
+    return Compared(rows, str(where), selected, {**parameters, **where.parameters, **bounds}, tenant, time_range, around)
 
 
 def among(source: Source, tenant: str, spans: Block, base: Mask, compare: Compare, grid: Grid) -> Iterator[Compared]:
     """The spans of a mask, by their ids: as many at a time as a statement can hold, in order of time, so that each reads few granules."""
-    selected = base & matched(Pipeline((compare.selection,)), spans)
+    selected = comparison.selected(compare, spans, base)
     first, last = grid.range_ns
     rows = np.flatnonzero(base & (spans.start_ns > first) & (spans.start_ns <= last))
     rows = rows[np.argsort(spans.start_ns[rows], kind="stable")]
@@ -221,7 +229,7 @@ def count_few(spans: Compared, keys: Sequence[Valued], steps: int) -> Statement:
     values = ", ".join(f"{one.sql(number)} AS {own[number]}" for number, one in enumerate(keys))
     sql = (
         f"SELECT number, text, counts\nFROM (\n  SELECT {numbers} AS number, {texts} AS text, {has} AS own, {_counts(steps)} AS counts\n"  # noqa: S608  # names of ours and parameters
-        f"  FROM (\n    SELECT {_at(spans)}, {values}\n    FROM {spans.rows}\n    WHERE {spans.base}\n  )\n"
+        f"  FROM (\n    SELECT {index_of(spans)}, {values}\n    FROM {spans.rows}\n    WHERE {spans.base}\n  )\n"
         f"  GROUP BY GROUPING SETS ({', '.join(f'({name})' for name in own)})\n)\nWHERE own"
     )
     return spans.statement(sql, **_keys(keys))
@@ -234,7 +242,7 @@ def count_many(spans: Compared, one: Valued, most: int, steps: int) -> Statement
     sql = (
         f"WITH (\n{_frequent(spans, value, where, most)}\n) AS top\n"
         f"SELECT toUInt8(0), if(place = 0, '', {_TEXTS[one.kind].format('top[place]')}) AS text, {_counts(steps)}\nFROM (\n"  # names of ours and parameters
-        f"  SELECT {_at(spans)}, toUInt16(transform({value}, top, arrayEnumerate(top), 0)) AS place\n  {where}\n)\nGROUP BY place"
+        f"  SELECT {index_of(spans)}, toUInt16(transform({value}, top, arrayEnumerate(top), 0)) AS place\n  {where}\n)\nGROUP BY place"
     )
     return spans.statement(sql, **_keys([one]))
 
@@ -285,7 +293,7 @@ def _entries(spans: Compared, one: Map) -> str:
     return f"    SELECT chosen, slot, key, value\n    FROM (\n    {inner}\n    )\n    ARRAY JOIN keys AS key, entries AS value\n    WHERE {left}"  # noqa: S608  # the same
 
 
-def _at(spans: Compared) -> str:
+def index_of(spans: Compared) -> str:
     """SQL for the index of a span in the counts of its value."""
     return f"toUInt32({SLOT}) * 2 + toUInt8({spans.selected}) AS at, {START} AS start_ns"
 

@@ -14,7 +14,7 @@ from tael.storage.clickhouse import native
 from tael.storage.clickhouse.client import ClickHouse, Limits
 from tael.storage.clickhouse.conditions import Statement
 from tael.storage.clickhouse.rows import text
-from tael.storage.clickhouse.traceql import compared
+from tael.storage.clickhouse.traceql import compared, relatives
 from tael.storage.clickhouse.traceql.blocks import static_of
 from tael.storage.clickhouse.traceql.compared import INTRINSICS, MAPS, Compared, Map, Valued
 from tael.traceql import comparison
@@ -58,6 +58,17 @@ class ValueCounts:
             if left:
                 build = partial(compared.count_entries, spans, one, most, alone[one])
                 comparison.add(found, await self._either(build, size))
+        return found
+
+    async def count_relatives(self, spans: Compared, size: int, most: int) -> comparison.Counts:
+        """The same for what spans have from their traces."""
+        found: comparison.Counts = {}
+        for keys, statement in (
+            (relatives.ROOTS, relatives.count_roots(spans, most, size)),
+            (relatives.CHILDREN, relatives.count_children(spans, size)),
+        ):
+            for counts in await self._arrays(statement, keys, size, _SETTINGS):
+                comparison.add(found, counts)
         return found
 
     async def _keys(self, spans: Compared, maps: Sequence[Map], count: int) -> Mapping[Valued, int]:

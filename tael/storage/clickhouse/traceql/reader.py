@@ -24,9 +24,10 @@ from tael.storage.clickhouse.traceql import statements
 from tael.storage.clickhouse.traceql.blocks import block, distinct_values
 from tael.storage.clickhouse.traceql.compared import Compared, among, compared
 from tael.storage.clickhouse.traceql.counting import MANY, ValueCounts
+from tael.storage.clickhouse.traceql.statements import AROUND_NS
 from tael.storage.clickhouse.traceql.suggest import Suggestions
 from tael.storage.clickhouse.traceql.sums import sums_by_labels
-from tael.storage.clickhouse.traceql.traces import AROUND_NS, LIMITS, TraceBlocks
+from tael.storage.clickhouse.traceql.traces import LIMITS, TraceBlocks
 from tael.storage.gather import Part
 from tael.traceql import comparison
 from tael.traceql.ast import Compare, Field, Intrinsic, MetricsAggregate, Named, Pipeline, Query, ScalarFilter, Scope, Static, Type
@@ -104,24 +105,32 @@ class ClickHouseSpansets:
     async def compare_spans(self, tenant: str, query: Query, compare: Compare, grid: Grid) -> Answer[comparison.Counts]:
         """See SpansetReader."""
         found: comparison.Counts = {}
-        async for spans in self._compared(tenant, query, compare, grid):
-            comparison.add(found, await self._values.count(spans, grid.count, _SPARE * compare.top))
+        most, chosen = _SPARE * compare.top, Pipeline((compare.selection,))
+        base, selection = (span_predicate(pipeline, lists=False) for pipeline in (query.pipeline, chosen))
+        if base is not None and selection is not None and base.exact and selection.exact:
+            conditions = (base.predicate, selection.predicate)
+            async for spans in self._compared(tenant, query, compare, grid, conditions):
+                comparison.add(found, await self._values.count(spans, grid.count, most))
+                comparison.add(found, await self._values.count_relatives(spans, grid.count, most))
+            return Answer(found)
+        async for traces, mask in self._traces.matching(tenant, query, _range_of(grid)):
+            comparison.add(found, await asyncio.to_thread(comparison.of_relatives, compare, traces, mask, grid))
+            for part in among(self._source, tenant, traces, mask, compare, grid):
+                comparison.add(found, await self._values.count(part, grid.count, most))
         return Answer(found)
 
-    async def _compared(self, tenant: str, query: Query, compare: Compare, grid: Grid) -> AsyncIterator[Compared]:
-        """The spans to compare: those that the store can evaluate itself and, by their ids, those that have to be evaluated here."""
-        time_range, chosen = _range_of(grid), Pipeline((compare.selection,))
-        base, selection = (span_predicate(pipeline, lists=False) for pipeline in (query.pipeline, chosen))
-        if base is None or selection is None or not (base.exact and selection.exact):
-            async for spans, mask in self._traces.matching(tenant, query, time_range):
-                for part in among(self._source, tenant, spans, mask, compare, grid):
-                    yield part
-            return
-        lists = await self._lists(tenant, query.pipeline, time_range) + await self._lists(tenant, chosen, time_range)
+    async def _compared(
+        self, tenant: str, query: Query, compare: Compare, grid: Grid, conditions: tuple[p.Predicate, p.Predicate]
+    ) -> AsyncIterator[Compared]:
+        """The spans to compare where single spans decide: those that satisfy the first condition, and those with lists, by their ids."""
+        base, selection = conditions
+        time_range = _range_of(grid)
+        lists = await self._lists(tenant, query.pipeline, time_range)
+        lists += await self._lists(tenant, Pipeline((compare.selection,)), time_range)
         parameters: dict[str, Any] = {}
-        wanted = p.all_of([base.predicate, *(p.Not(is_list) for is_list in lists)])
-        conditions = [condition(one, SPAN_COLUMNS, parameters) for one in (wanted, selection.predicate)]
-        yield compared(self._source, tenant, time_range, conditions, parameters, compare, grid)
+        wanted = p.all_of([base, *(p.Not(is_list) for is_list in lists)])
+        texts = [condition(one, SPAN_COLUMNS, parameters) for one in (wanted, selection)]
+        yield compared(self._source, tenant, time_range, texts, parameters, compare, grid)
         if lists:
             async for spans in self._read_spans(tenant, query, p.Or(tuple(lists)), time_range):
                 mask = matched(query.pipeline, spans)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from tael.model import predicate as p
 from tael.model.predicate import Predicate
-from tael.model.time import HOUR_NS, TimeRange
+from tael.model.time import HOUR_NS, NS_PER_SECOND, TimeRange
 from tael.storage.clickhouse.conditions import Conditions, Statement, instant
 from tael.storage.clickhouse.flatten import MAP_NAMES
 from tael.storage.clickhouse.predicate import SPAN_COLUMNS, condition
@@ -20,6 +20,8 @@ from tael.traceql.metrics import Grid
 from tael.traceql.needs import AllOf, HasSpan, TraceTest, predicates
 
 DAY_NS = 24 * HOUR_NS
+AROUND_NS: Final = 300 * NS_PER_SECOND
+"""A trace that overlaps a range is found by its spans that start up to this long before or after the range."""
 ROOT = p.Compare(p.intrinsic("parent_span_id"), "=", b"")
 """A span without a parent."""
 START = "toUnixTimestamp64Nano(start_time)"
@@ -56,6 +58,11 @@ _MAPS = {
         "arrayFlatten(arrayMap(x -> mapKeys(x), links.attributes_other))",
     ],
 }
+
+
+def widened(time_range: TimeRange) -> TimeRange:
+    """A range and AROUND_NS on both sides."""
+    return TimeRange(max(0, time_range.start_ns - AROUND_NS), time_range.end_ns + AROUND_NS)
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,8 +28,6 @@ from tael.traceql.spansets import matched
 from tael.traceql.structure import ORPHAN
 
 LIMITS: Final = Limits(seconds=60, memory_bytes=1 << 30, result_rows=2_000_000)
-AROUND_NS: Final = 300 * NS_PER_SECOND
-"""A trace that overlaps a range is found by its spans that start up to this long before or after the range."""
 _SETTINGS: Final = {"cancel_http_readonly_queries_on_client_close": 1}
 _SORTED: Final = {**_SETTINGS, "max_block_size": 250_000, "preferred_block_size_bytes": 64 << 20}
 """Large blocks for what is sorted: merging many small ones costs more than sorting them."""
@@ -53,8 +51,7 @@ class TraceBlocks:
         A trace's spans count if they start up to five minutes outside of the range. If one of these has a parent that is not among them, all spans of the
         trace that started within a day count.
         """
-        around = TimeRange(max(0, time_range.start_ns - AROUND_NS), time_range.end_ns + AROUND_NS)
-        parts = [Candidates(trace_test(query.pipeline), around)]
+        parts = [Candidates(trace_test(query.pipeline), statements.widened(time_range))]
         ((count,),) = await self._rows(statements.count_spans(self._source, tenant, time_range))
         if int(count) > 2 * _SPANS_OF_A_PART and statements.is_of_any(parts[0].test):
             parts = list(_divided(parts[0], 1 + int(count) // _SPANS_OF_A_PART))

@@ -1,0 +1,84 @@
+"""SQL for what ``compare()`` counts of a span's trace, pure: the name and service of the root, and the number of the span's children.
+
+A span's relatives need not be among the compared spans, and may start outside of their range. They are looked for as far around it as a search looks for
+a trace's spans; a root that is not found there is the empty text, as in the answer to a search.
+
+The answers have the columns of ``compared.count_few``, for the keys ROOTS and CHILDREN.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from tael.model.span import UNKNOWN_SERVICE
+from tael.storage.clickhouse.conditions import Conditions, Statement, instant
+from tael.storage.clickhouse.traceql.compared import Compared, Valued, index_of
+
+ROOTS: Final = (Valued("rootName", "", "string"), Valued("rootServiceName", "", "string"))
+CHILDREN: Final = (Valued("span:childCount", "", "int"),)
+_SERVICE: Final = (
+    (f"service != '{UNKNOWN_SERVICE}'", "service"),
+    # The column has this name also for resources without one, but reading the map takes as long as all else.
+    (f"service = '{UNKNOWN_SERVICE}'", "resource_string['service.name']"),
+)
+"""The service of a span by cases; it is the empty text where it was not sent."""
+_SPAN, _PARENT = (
+    f"cityHash64(reinterpretAsUInt64(substring(trace_id, 1, 8)), reinterpretAsUInt64({own})) AS span"
+    for own in ("span_id", "substring(parent_span_id, 1, 8)")
+)
+"""A span and its parent as one number, which is grouped in a third of the time of two ids."""
+
+
+def count_roots(spans: Compared, most: int, steps: int) -> Statement:
+    """The spans by the name and by the service of their trace's root: its last span without a parent; of copies of that, the longest.
+
+    The text is empty for values that are not among the ``most`` frequent ones, neither of the selected spans nor of the others.
+    """
+    around = _around(spans)
+    around.add("parent_span_id = ''")
+    # Only the roots of compared traces are joined, so the joined table is no larger than what is compared.
+    around.add(f"trace_id IN (SELECT trace_id FROM {spans.rows} WHERE {spans.base})")  # noqa: S608  # names of ours and parameters
+    read = "trace_id, start_time, span_id, duration_ns"
+    found = "\n        UNION ALL\n".join(
+        f"        SELECT {read}, name, {service} AS service\n"  # noqa: S608  # the same
+        f"        FROM {spans.rows_around}\n        WHERE {around} AND {case}"
+        for case, service in _SERVICE
+    )
+    roots = f"SELECT trace_id, argMax((name, service), (start_time, span_id, duration_ns)) AS root\n      FROM (\n{found}\n      )\n      GROUP BY trace_id"  # noqa: S608  # the same
+    joined = (
+        f"SELECT at, root.1 AS name, root.2 AS service\n    FROM (SELECT trace_id, {index_of(spans)} FROM {spans.rows} WHERE {spans.base}) AS own\n"  # noqa: S608  # the same
+        f"    LEFT JOIN (\n      {roots}\n    ) AS roots USING (trace_id)"
+    )
+    counted = (
+        "SELECT toUInt8(grouping(name)) AS number, if(number = 0, name, service) AS value, concat('s', value) AS text,\n"  # noqa: S608  # the same
+        f"    countResample(0, {2 * steps}, 1)(at) AS counts, countIf(at % 2 = 1) AS chosen, count() - chosen AS others\n"
+        f"  FROM (\n    {joined}\n  )\n  GROUP BY GROUPING SETS ((name), (service))"
+    )
+    places = ", ".join(f"row_number() OVER (PARTITION BY number ORDER BY {own} DESC, text)" for own in ("chosen", "others"))
+    sql = (
+        f"SELECT number, if(place <= {{most:UInt64}}, text, '') AS shown, sumForEach(counts)\nFROM (\n"  # noqa: S608  # the same
+        f"  SELECT number, text, counts, least({places}) AS place\n  FROM (\n  {counted}\n  )\n)\nGROUP BY number, shown"
+    )
+    return spans.statement(sql, **around.parameters, most=most)
+
+
+def count_children(spans: Compared, steps: int) -> Statement:
+    """The spans by the number of their children."""
+    around = _around(spans)
+    around.add("parent_span_id != ''")
+    own = f"SELECT {_SPAN}, {index_of(spans)}, 1 AS own\n    FROM {spans.rows}\n    WHERE {spans.base}"  # noqa: S608  # the same
+    children = f"SELECT {_PARENT}, 0 AS at, 0 AS start_ns, 0 AS own\n    FROM {spans.rows_around}\n    WHERE {around}"  # noqa: S608  # the same
+    # One GROUP BY over both and not a join, because it can go on on disk when millions of spans are compared.
+    sql = (
+        f"SELECT toUInt8(0), concat('i', toString(children)) AS text, sumResample(0, {2 * steps}, 1)(spans, at)\nFROM (\n"  # noqa: S608  # the same
+        f"  SELECT sum(own) AS spans, count() - spans AS children, max(at) AS at\n  FROM (\n    {own}\n    UNION ALL\n    {children}\n  )\n"
+        "  GROUP BY span\n  HAVING spans > 0\n)\nGROUP BY text"
+    )
+    return spans.statement(sql, **around.parameters)
+
+
+def _around(spans: Compared) -> Conditions:
+    found = Conditions(spans.tenant)
+    for operator, name, at in ((">=", "around_start", spans.wider.start_ns), ("<", "around_end", spans.wider.end_ns)):
+        found.add(f"start_time {operator} {instant(name)}", **{name: at})
+    return found
