@@ -83,9 +83,12 @@ async def test_ids_may_lack_their_leading_zeros() -> None:
     async with serving(MemorySpans(model_of(two_services(trace_id)))) as api:
         for text in (trace_id.hex(), trace_id.hex().lstrip("0"), trace_id.hex().upper()):
             assert (await api.get(f"{V2}/{text}")).status == 200
-        for text in ("xyz", "1" * 33, "0"):
+        for text in ("xyz", "1" * 33):
             response = await api.get(f"{V2}/{text}")
             assert (response.status, response.body[:10]) == (400, b"trace_id: ")
+        for text in ("0", "0" * 32):
+            assert await api.json(f"{V2}/{text}") == {"trace": {}, "metrics": {}}
+            assert (await api.get(f"{V1}/{text}")).status == 404
 
 
 async def test_start_and_end_are_hints() -> None:

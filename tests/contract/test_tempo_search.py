@@ -252,6 +252,8 @@ async def test_refusals(api: Api) -> None:
         (SEARCH, {"q": "{ }", "limit": "0"}, "limit"),
         (SEARCH, {"q": "{ }", "start": "20", "end": "10"}, "start"),
         (SEARCH, {"q": "{ }", "start": "20"}, "only one of start and end"),
+        (SEARCH, {"q": "{ }", "start": "10.5", "end": "20"}, "start: '10.5' is not a number of whole seconds"),
+        (SEARCH, {"q": "{ }", "start": "10", "end": "20000000000"}, "end: '20000000000' is not a number of whole seconds"),
         (SEARCH, {"tags": 'name="x'}, "logfmt"),
         ("/tempo/api/metrics/query_range", {"q": "{ }"}, "not a metrics query"),
         ("/tempo/api/metrics/query_range", {"q": "{ } | rate()", "step": "1ms"}, "step"),

@@ -74,6 +74,8 @@ def search_request(query: Mapping[str, str], now_ns: int) -> SearchRequest:
     """Read the parameters of a search. Raises Rejected."""
     if query.get("q") and query.get("tags"):
         raise Rejected("a search is by tags or by q", where="tags", accepted="one of the two")
+    for name in ("start", "end"):
+        _whole_seconds(query, name)
     _trace_durations(query)
     max_spans = _whole(query, "spss", DEFAULT_SPANS, least=0)
     if max_spans > MAX_SPANS:
@@ -88,6 +90,15 @@ def search_request(query: Mapping[str, str], now_ns: int) -> SearchRequest:
             accepted=f"a number up to {MAX_ASKED_LIMIT}; at most {MAX_LIMIT} are returned",
         )
     return SearchRequest(range_of(query, now_ns), _whole(query, "limit", DEFAULT_LIMIT, least=1), max_spans)
+
+
+def _whole_seconds(query: Mapping[str, str], name: str) -> None:
+    """Refuse what Tempo's search does not accept; its other endpoints take fractions and nanoseconds, too."""
+    text = query.get(name, "")
+    if text and not (text.isdecimal() and text.isascii() and int(text[:11]) < 1 << 32):
+        raise Rejected(
+            f"{text!r} is not a number of whole seconds", where=name, accepted="seconds since 1970 in a search, for example 1790000000"
+        )
 
 
 def tag_limit(query: Mapping[str, str]) -> int:

@@ -155,7 +155,12 @@ class Tempo:
 
 
 def parse_tempo_trace_id(text: str) -> bytes:
-    """A trace id of up to 32 hex digits: like Tempo, accepts ids without leading zeros, as Grafana sends them. Raises Rejected."""
+    """A trace id of up to 32 hex digits: like Tempo, accepts ids without leading zeros, as Grafana sends them.
+
+    Raises Rejected, and NotFound for zero, which no trace has.
+    """
+    if 0 < len(text) <= 32 and not text.strip("0"):
+        raise NotFound(f"trace {text} was not found")
     return parse_trace_id(text.rjust(32, "0") if 0 < len(text) < 32 else text)
 
 
