@@ -10,9 +10,8 @@ from __future__ import annotations
 import base64
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from tael.logql.hints import ALL, Hints
 from tael.logql.levels import LEVEL, detected_level
@@ -42,14 +41,14 @@ def label_of(key: str) -> str:
     return "" if name == "_" else f"key_{name}" if name[:1].isdigit() else name
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """A record's line; ``stream`` may be shared with other entries of the resource and must not be changed."""
+class Entry(NamedTuple):
+    """A record's line. ``stream`` and ``metadata`` may be shared with other entries and must not be changed; ``serial`` is the record's."""
 
     timestamp_ns: int
     line: str
     stream: Mapping[str, str]
-    metadata: dict[str, str]
+    metadata: Mapping[str, str]
+    serial: int = 0
 
     def row(self, hints: Hints = ALL) -> Row:
         """The entry as a row for a pipeline."""
@@ -65,11 +64,11 @@ def entry(record: LogRecord) -> Entry:
     attributes = record.attributes
     if record.event_name and "event_name" in attributes:
         attributes = {key: value for key, value in attributes.items() if key != "event_name"}
-    _add(metadata, attributes, "")
+    add_attributes(metadata, attributes)
     _add_fields(metadata, record)
     if LEVEL not in metadata:
         metadata[LEVEL] = detected_level(stream, metadata, record.severity_number, line)
-    return Entry(record.timestamp_ns, line, stream, metadata)
+    return Entry(record.timestamp_ns, line, stream, metadata, record.serial)
 
 
 def _origin(resource: Resource, scope: Scope) -> tuple[dict[str, str], dict[str, str]]:
@@ -80,16 +79,17 @@ def _origin(resource: Resource, scope: Scope) -> tuple[dict[str, str], dict[str,
         if len(_ORIGINS) >= _REMEMBERED:
             _ORIGINS.clear()
         # Both are held, so that no other object gets their ids.
-        known = _ORIGINS[key] = (resource, scope, *_read_origin(resource, scope))
+        known = _ORIGINS[key] = (resource, scope, *labels_of_origin(resource, scope))
     return known[2:]
 
 
-def _read_origin(resource: Resource, scope: Scope) -> tuple[dict[str, str], dict[str, str]]:
+def labels_of_origin(resource: Resource, scope: Scope) -> tuple[dict[str, str], dict[str, str]]:
+    """The stream's labels, and the metadata of every record, that a resource and a scope give."""
     attributes = resource.attributes
     metadata: dict[str, str] = {}
-    _add(metadata, {key: value for key, value in attributes.items() if not (key in _STREAM_KEYS and isinstance(value, str))}, "")
+    add_attributes(metadata, {key: value for key, value in attributes.items() if not (key in _STREAM_KEYS and isinstance(value, str))})
     found: dict[str, str] = {}
-    _add(found, scope.attributes, "")
+    add_attributes(found, scope.attributes)
     fields = {
         "scope_name": scope.name,
         "scope_version": scope.version,
@@ -127,14 +127,14 @@ def _plain(value: AttributeValue) -> Any:
     return value if value is None or isinstance(value, str | bool | int) else [_plain(inner) for inner in value]
 
 
-def _add(metadata: dict[str, str], attributes: Attributes, prefix: str) -> None:
+def add_attributes(metadata: dict[str, str], attributes: Attributes, prefix: str = "") -> None:
     """Add attributes as labels; of two with the same label the later wins, and empty values are left out."""
     for key, value in attributes.items():
         name = label_of(f"{prefix}_{key}" if prefix else key)
         if isinstance(value, str):
             text = value
         elif isinstance(value, Mapping):
-            _add(metadata, value, name)
+            add_attributes(metadata, value, name)
             continue
         else:
             text = text_of(value)

@@ -5,7 +5,7 @@ Labels that the query does not read are dropped here, so that there are no more 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Final
 
@@ -115,10 +115,18 @@ class Room:
         require_room(sum(self.held), self.most)
 
 
-class Extraction:
-    """Collects a leaf's samples from rows in any order. Raises SeriesLimit and TooLarge when there are more than ``bounds``."""
+class AllLabelsNeeded(Exception):
+    """A line failed, which shows all of its labels: the samples have to be collected again, from rows with all metadata."""
 
-    def __init__(self, leaf: Leaf, bounds: Bounds, *, now_ns: int = 0) -> None:
+
+class Extraction:
+    """Collects a leaf's samples from rows in any order. Raises SeriesLimit and TooLarge when there are more than ``bounds``.
+
+    With ``names``, rows may lack metadata under other names (``labels_told_apart``), and AllLabelsNeeded is raised where that makes a difference.
+    """
+
+    def __init__(self, leaf: Leaf, bounds: Bounds, names: Collection[str] | None = None, *, now_ns: int = 0) -> None:
+        self.names = names
         unwrap = leaf.aggregation.range.unwrap
         self.hints = leaf.hints()
         self._bounds = bounds
@@ -153,6 +161,8 @@ class Extraction:
                 return
         elif self._bytes:
             value = float(len(row.line.encode(errors="replace")))
+        if row.error and self.names is not None:
+            raise AllLabelsNeeded
         self._series.add(self._key(row), row.timestamp_ns, value)
 
     def _unwrapped(self, row: Row, text: str) -> float:

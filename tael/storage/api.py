@@ -10,11 +10,12 @@ the adapter raises Unavailable and never a bare TimeoutError: that one is reserv
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, Generic, NamedTuple, Protocol, TypeVar
 
 from tael.errors import TooLarge
+from tael.logql.records import Entry
 from tael.model.log import LineFact, LogRecord
 from tael.model.predicate import EVERYTHING, Predicate
 from tael.model.series import Exemplar, Family, Grid, GridRequest, Labels, Matcher, Samples, Selection
@@ -187,6 +188,13 @@ class LogReader(Protocol):
 
         A record that was acknowledged and written appears exactly once, and two that are equal appear twice. Pages chained by ``after``
         MUST neither repeat nor skip a record that was there when the first page was read.
+        """
+        ...
+
+    async def read_lines(self, tenant: str, query: LogQuery, names: Collection[str] | None = None) -> Answer[list[Entry]]:
+        """The records of ``find_logs`` as LogQL's lines. With ``names``, metadata under other names may be left out.
+
+        Raises TooLarge for a page that takes more memory than a shard gives to one answer: fewer lines may fit.
         """
         ...
 

@@ -5,13 +5,17 @@ from __future__ import annotations
 import heapq
 from collections.abc import Callable, Iterable, Sequence
 from itertools import islice
+from typing import TypeVar
 
+from tael.logql.records import Entry
 from tael.model.log import LogRecord
 from tael.model.series import Labels
 from tael.model.span import Span
 from tael.model.streams import LogStream
 from tael.model.time import signed_ns
 from tael.storage.api import LogQuery, ServiceStats
+
+L = TypeVar("L", LogRecord, Entry)
 
 
 def newest_first(span: Span) -> tuple[int, bytes, bytes]:
@@ -60,23 +64,23 @@ def merge_newest(parts: Iterable[Sequence[Span]], limit: int) -> list[Span]:
     return list(islice(heapq.merge(*parts, key=newest_first), limit))
 
 
-def newest_log_first(record: LogRecord) -> tuple[int, int]:
+def newest_log_first(record: LogRecord | Entry) -> tuple[int, int]:
     """The sort key of ``find_logs``, newest first: timestamp descending, then serial."""
     return (-signed_ns(record.timestamp_ns), record.serial)
 
 
-def oldest_log_first(record: LogRecord) -> tuple[int, int]:
+def oldest_log_first(record: LogRecord | Entry) -> tuple[int, int]:
     """The same for the oldest first: timestamp, then serial."""
     return (signed_ns(record.timestamp_ns), record.serial)
 
 
-def log_order(query: LogQuery) -> Callable[[LogRecord], tuple[int, int]]:
+def log_order(query: LogQuery) -> Callable[[LogRecord | Entry], tuple[int, int]]:
     """The sort key for the order of ``query``."""
     return oldest_log_first if query.oldest_first else newest_log_first
 
 
-def merge_logs(parts: Iterable[Sequence[LogRecord]], query: LogQuery) -> list[LogRecord]:
-    """The first ``query.limit`` records of lists that are each in the query's order."""
+def merge_logs(parts: Iterable[Sequence[L]], query: LogQuery) -> list[L]:
+    """The first ``query.limit`` records or lines of lists that are each in the query's order."""
     return list(islice(heapq.merge(*parts, key=log_order(query)), query.limit))
 
 

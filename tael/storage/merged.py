@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
+from tael.logql.records import Entry
 from tael.model.log import LogRecord
 from tael.model.series import Selection
 from tael.model.span import Span
@@ -96,6 +97,11 @@ class MergedLogs(Merged[LogReader]):
     async def find_logs(self, tenant: str, query: LogQuery) -> Answer[list[LogRecord]]:
         """See LogReader."""
         gathered = await self._gather.ask(lambda reader: reader.find_logs(tenant, query))
+        return Answer(merge_logs(gathered.values, query), gathered.missing)
+
+    async def read_lines(self, tenant: str, query: LogQuery, names: Collection[str] | None = None) -> Answer[list[Entry]]:
+        """See LogReader."""
+        gathered = await self._gather.ask(lambda reader: reader.read_lines(tenant, query, names))
         return Answer(merge_logs(gathered.values, query), gathered.missing)
 
     async def count_logs(self, tenant: str, counts: LogCounts, max_rows: int) -> Answer[list[LogCount]]:

@@ -47,6 +47,9 @@ class Stalled:
     async def find_logs(self, *_: Any) -> Any:
         raise TimeoutError
 
+    async def read_lines(self, *_: Any) -> Any:
+        raise TimeoutError
+
     async def count_logs(self, *_: Any) -> Any:
         raise TimeoutError
 

@@ -40,6 +40,9 @@ class TwoTables(HotTables):
     def words_indexed(self, table: str, time_range: TimeRange) -> bool:  # whatever the range
         return False
 
+    def in_table(self, table: str, time_range: TimeRange) -> bool:  # the same
+        return False
+
     def rows(self, table: str, tenant: str, time_range: TimeRange = ALL_TIME, **_: object) -> str:
         hot = super().rows(table, tenant, time_range)
         if table not in MOVED:

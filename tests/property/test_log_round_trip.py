@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+from functools import partial
 from typing import Any
 
 from hypothesis import HealthCheck, given, settings
@@ -15,6 +16,7 @@ from prometheus_client import CollectorRegistry
 
 from services.ingest.pipeline import Pipeline
 from tael.cluster.shard import Router
+from tael.logql.records import Entry, entry
 from tael.model.log import LEVEL_WORDS, LogRecord
 from tael.model.signals import LOGS
 from tael.model.time import ALL_TIME
@@ -49,7 +51,7 @@ requests = st.builds(ExportLogsServiceRequest, resource_logs=st.lists(resource_l
 
 
 async def written_and_read(tier: HotTier, tenant: str, request: ExportLogsServiceRequest) -> tuple[list[LogRecord], list[LogRecord]]:
-    """The records of the request as sent and as read."""
+    """The records of the request as sent and as read. Read as lines, they are those of the records."""
     log = MemoryLog()
     pipeline = Pipeline(log, Router(1), receiver_settings(), now_ns=lambda: NOW_NS, registry=CollectorRegistry())
     async with pipeline.reserve(tenant) as reservation:
@@ -57,7 +59,17 @@ async def written_and_read(tier: HotTier, tenant: str, request: ExportLogsServic
     for _, _, body, _ in log.appended:
         await tier.writers[0].write(LOGS, body, os.urandom(8).hex())
     read = (await tier.logs.find_logs(tenant, LogQuery(ALL_TIME))).value
+    expected = list(map(entry, read))
+    assert (await tier.logs.read_lines(tenant, LogQuery(ALL_TIME))).value == expected
+    some = {name for number, line in enumerate(expected) for name in list(line.metadata)[number % 3 :: 3]}
+    lines = (await tier.logs.read_lines(tenant, LogQuery(ALL_TIME), some)).value
+    assert list(map(cut := partial(_of_names, some), lines)) == list(map(cut, expected))
     return list(decode_logs(request.resource_logs, NOW_NS)), read
+
+
+def _of_names(names: set[str], line: Entry) -> Entry:
+    """The line without other metadata."""
+    return line._replace(metadata={name: value for name, value in line.metadata.items() if name in names})
 
 
 def test_every_field_of_every_record_survives(shared_hot_node: HotNode) -> None:

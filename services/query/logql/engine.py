@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
@@ -17,11 +18,12 @@ from tael.logql.evaluate import Value, leaves
 from tael.logql.functions import of_samples, shifted
 from tael.logql.needs import counts, decided, wanted
 from tael.logql.pipeline import Pipeline
-from tael.logql.records import entry
+from tael.logql.reads import labels_told_apart
+from tael.logql.records import Entry
 from tael.logql.row import Row
-from tael.logql.samples import BYTES, Bounds, Extraction, Leaf, Room
+from tael.logql.samples import BYTES, AllLabelsNeeded, Bounds, Extraction, Leaf, Room
 from tael.logql.sizes import ChunkSize
-from tael.model.log import LineFact, LogRecord
+from tael.model.log import LineFact
 from tael.model.predicate import EVERYTHING, NOTHING, Predicate
 from tael.model.series import Labels, Matcher, Samples, Selection
 from tael.model.time import NS_PER_MS, TimeRange
@@ -93,10 +95,11 @@ class LogqlEngine:
         pick = _Pick(query, request, time.time_ns())
         # Where stages may drop lines, a first page of only ``limit`` records would usually need a second one.
         first = request.limit if decided(query) and not request.interval_ns else max(request.limit, LOOKED_AT)
-        async for page in pages.read(first):
-            pick.rows += await each(page, pick.row, lambda found: len(pick.rows) + len(found) >= request.limit)
-            if len(pick.rows) >= request.limit:
-                break
+        async with contextlib.aclosing(pages.read(first, ahead=False)) as read:
+            async for page in read:
+                pick.rows += await each(page, pick.row, lambda found: len(pick.rows) + len(found) >= request.limit)
+                if len(pick.rows) >= request.limit:
+                    break
         return Answer(pick.rows, tuple(pages.missing))
 
     async def value(self, tenant: str, expr: Metric, steps: Steps) -> Answer[Value]:
@@ -155,13 +158,12 @@ class LogqlEngine:
         pages = Pages(self.reader, tenant, LogQuery(time_range, EVERYTHING, streams=matchers))
         sizes: dict[Labels, ChunkSize] = {}
 
-        def take(page: list[LogRecord], check: Callable[[], None]) -> None:
+        def take(page: list[Entry], check: Callable[[], None]) -> None:
             check()
-            for found in map(entry, page):
+            for found in page:
                 sizes.setdefault(tuple(sorted(found.stream.items())), ChunkSize()).add(found.line, found.metadata)
 
-        async for page in pages.read():
-            await in_thread(lambda check, page=page: take(page, check))  # type: ignore[misc]
+        await self._each_page(pages, take)
         return Answer([Stream(dict(labels), 0, size.bytes) for labels, size in sizes.items()], tuple(pages.missing))
 
     async def _leaf(self, tenant: str, leaf: Leaf, steps: Steps, room: Room) -> Answer[Vector]:
@@ -187,23 +189,34 @@ class LogqlEngine:
     async def _samples(
         self, tenant: str, leaf: Leaf, steps: Steps, predicate: Predicate, unknown: tuple[LineFact, ...] = ()
     ) -> Answer[Samples]:
-        extraction = Extraction(leaf, self.options.bounds, now_ns=time.time_ns())
-        time_range = _range_of(leaf, steps)
-        if predicate == NOTHING or time_range.end_ns <= time_range.start_ns:
+        query = LogQuery(_range_of(leaf, steps), predicate, streams=leaf.query.matchers, unknown=unknown)
+        names, now_ns = labels_told_apart(leaf), time.time_ns()
+        try:
+            return await self._extracted(tenant, Extraction(leaf, self.options.bounds, names, now_ns=now_ns), query)
+        except AllLabelsNeeded:
+            return await self._extracted(tenant, Extraction(leaf, self.options.bounds, now_ns=now_ns), query)
+
+    async def _extracted(self, tenant: str, extraction: Extraction, query: LogQuery) -> Answer[Samples]:
+        if query.predicate == NOTHING or query.time_range.end_ns <= query.time_range.start_ns:
             return Answer(extraction.samples())
-        pages = Pages(self.reader, tenant, LogQuery(time_range, predicate, streams=leaf.query.matchers, unknown=unknown))
+        pages = Pages(self.reader, tenant, query, extraction.names)
 
-        def take(page: list[LogRecord], check: Callable[[], None]) -> None:
+        def take(page: list[Entry], check: Callable[[], None]) -> None:
             check()
-            extraction.add(entry(record).row(extraction.hints) for record in page)
+            extraction.add(found.row(extraction.hints) for found in page)
 
-        async for page in pages.read():
-            await in_thread(lambda check, page=page: take(page, check))  # type: ignore[misc]
+        await self._each_page(pages, take)
         return Answer(extraction.samples(), tuple(pages.missing))
+
+    async def _each_page(self, pages: Pages, take: Callable[[list[Entry], Callable[[], None]], None]) -> None:
+        """Call ``take`` with each page, in a thread."""
+        async with contextlib.aclosing(pages.read()) as read:
+            async for page in read:
+                await in_thread(lambda check, page=page: take(page, check))  # type: ignore[misc]
 
 
 class _Pick:
-    """Runs a log query's stages on records, and selects the lines of the answer."""
+    """Runs a log query's stages on lines, and selects the lines of the answer."""
 
     def __init__(self, query: LineQuery, request: Wanted, now_ns: int) -> None:
         self.rows: list[Row] = []
@@ -211,9 +224,9 @@ class _Pick:
         self._interval_ns = request.interval_ns
         self._last_ns: int | None = None
 
-    def row(self, record: LogRecord) -> Row | None:
-        """The record's row, or None when it is not a line of the answer."""
-        row = entry(record).row()
+    def row(self, entry: Entry) -> Row | None:
+        """The line's row, or None when it is not a line of the answer."""
+        row = entry.row()
         if not self._pipeline.keeps(row):
             return None
         if self._interval_ns and self._last_ns is not None and abs(row.timestamp_ns - self._last_ns) < self._interval_ns:

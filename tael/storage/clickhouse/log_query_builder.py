@@ -30,6 +30,11 @@ class LogKey:
 
 def find_keys(source: Source, tenant: str, query: LogQuery) -> Statement:
     """The keys of the page, in its order."""
+    return page(source, tenant, query, ("service", "toUnixTimestamp64Nano(timestamp)", "serial"))
+
+
+def page(source: Source, tenant: str, query: LogQuery, columns: Sequence[str]) -> Statement:
+    """These columns of the page's records, in its order."""
     where = Conditions(tenant)
     bounded = where.within("timestamp", query.time_range)
     where.satisfy(query.predicate, log_columns(indexed=source.words_indexed("logs", query.time_range)))
@@ -44,7 +49,7 @@ def find_keys(source: Source, tenant: str, query: LogQuery) -> Statement:
     order = f"toStartOfHour(timestamp){way}, timestamp{way}" if bounded and service else f"timestamp{way}"
     rows = source.rows("logs", tenant, query.time_range, service=service)
     sql = (
-        f"SELECT service, toUnixTimestamp64Nano(timestamp), serial\nFROM {rows}\nWHERE {where}\n"
+        f"SELECT {', '.join(columns)}\nFROM {rows}\nWHERE {where}\n"
         f"ORDER BY {order}, serial\nLIMIT {{limit:UInt64}}{CONDITION_FIRST if bounded and not service and not query.oldest_first else ''}"
     )
     return Statement(sql, where.parameters)
@@ -97,8 +102,8 @@ def stream_labels(source: Source, tenant: str, counts: LogCounts) -> Statement:
     return Statement(f"SELECT stream, any(labels)\nFROM {held}\nWHERE {where}\nGROUP BY stream", where.parameters)
 
 
-def fetch(source: Source, tenant: str, keys: Sequence[LogKey]) -> Statement:
-    """The records of these keys (at least one), in no particular order."""
+def fetch(source: Source, tenant: str, keys: Sequence[LogKey], columns: Sequence[str] = log_rows.COLUMNS) -> Statement:
+    """These columns of the records of these keys (at least one), in no particular order."""
     where = Conditions(tenant)
     times = [key.timestamp_ns for key in keys]
     held = TimeRange(min(times), max(times) + 1)
@@ -112,7 +117,7 @@ def fetch(source: Source, tenant: str, keys: Sequence[LogKey]) -> Statement:
         keys=Written(f"[{','.join([f'({key.timestamp_ns},{key.serial})' for key in keys])}]"),
     )
     rows = source.rows("logs", tenant, held, hours={hour_of(time) for time in times}, service=services[0] if len(services) == 1 else "")
-    return Statement(f"SELECT {', '.join(log_rows.COLUMNS)}\nFROM {rows}\nWHERE {where}", where.parameters)
+    return Statement(f"SELECT {', '.join(columns)}\nFROM {rows}\nWHERE {where}", where.parameters)
 
 
 def _of_streams(where: Conditions, source: Source, tenant: str, query: LogQuery | LogCounts) -> str:

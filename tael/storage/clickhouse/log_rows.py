@@ -80,7 +80,7 @@ def _record(row: Row, keys: Mapping[bytes, str], resource: Resource, scope: Scop
         severity_text=keys[severity],
         level=level,
         event_name=keys[event],
-        body=text(body) if kind == _TEXT else _BODIES[kind](bytes(body)),
+        body=text(body) if kind == _TEXT else decoded_body(kind, bytes(body)),
         attributes=attributes,
         dropped_attributes_count=dropped,
         flags=flags,
@@ -113,3 +113,8 @@ _BODIES: dict[int, Callable[[bytes], AttributeValue]] = {
     7: bytes,
 }
 """The decoder of a body, by its ``body_type``."""
+
+
+def decoded_body(kind: int, body: bytes) -> AttributeValue:
+    """The body of a row with this ``body_type``."""
+    return _BODIES[kind](body)

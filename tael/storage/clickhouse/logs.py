@@ -2,29 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import asyncio
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import replace
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from tael.errors import Rejected, TooLarge
+from tael.logql.records import Entry
 from tael.model.log import LogRecord
 from tael.model.series import Labels, Selection
 from tael.model.streams import LogStream
 from tael.model.time import TimeRange, signed_ns
-from tael.storage.api import MAX_FIND_LIMIT, Answer, LogCount, LogCounts, LogQuery
+from tael.storage.api import MAX_FIND_LIMIT, Answer, LogCount, LogCounts, LogCursor, LogQuery
 from tael.storage.clickhouse import lacking, log_minutes, log_query_builder, log_rows, log_streams, rows
-from tael.storage.clickhouse.client import POINT_LIMITS, ClickHouse
+from tael.storage.clickhouse.client import POINT_LIMITS, ClickHouse, Limits
 from tael.storage.clickhouse.conditions import Statement, bounded
+from tael.storage.clickhouse.log_entries import LineColumns
 from tael.storage.clickhouse.log_query_builder import LogKey
 from tael.storage.clickhouse.narrowing import Newest
 from tael.storage.clickhouse.source import HotTables, Source
 from tael.storage.clickhouse.streams import labels_held
 from tael.storage.merge import log_order
 
+T = TypeVar("T")
 _FETCH_KEYS = 2_000
 """How many records are fetched at once: ClickHouse accepts parameters of up to 128 KiB."""
+_MANY = 1_000
+"""From how many lines on a page is read at once, without its keys."""
 _INSTEAD: Final = {"minutes": log_minutes.NONE, "line_names": "toUInt32(0)", "line_level": "''"}
 """On a shard without these columns nothing is known of a line, so that every one is read."""
+_LINE_LIMITS: Final = Limits(seconds=30, memory_bytes=1 << 30, threads=1)
+_LINE_SETTINGS: Final = {"max_result_bytes": 64 << 20, "result_overflow_mode": "throw"}
+"""A page of longer lines is refused, and asked for again with fewer of them."""
 
 
 class ClickHouseLogs:
@@ -36,29 +45,63 @@ class ClickHouseLogs:
 
     async def find_logs(self, tenant: str, query: LogQuery) -> Answer[list[LogRecord]]:
         """See LogReader. Raises Rejected for a limit that is not from 1 to 10000."""
-        if not 1 <= query.limit <= MAX_FIND_LIMIT:
-            raise Rejected(f"{query.limit} is out of range", where="limit", accepted=f"1 to {MAX_FIND_LIMIT}")
-        keys: list[LogKey] = []
-        # Windows come in the order of the answer, so a page that is full needs no later one.
-        for window in self._source.windows("logs", query.time_range, oldest_first=query.oldest_first):
-            if len(keys) < query.limit and _may_follow(query, window):
-                keys += await self._find_within(tenant, replace(query, time_range=window, limit=query.limit - len(keys)))
+        _require_limit(query)
+        keys = await self._keys(tenant, query)
         records: list[LogRecord] = []
         for start in range(0, len(keys), _FETCH_KEYS):
             records += await self._fetch(tenant, keys[start : start + _FETCH_KEYS])
         return Answer(sorted(records, key=log_order(query)))
 
-    async def _find_within(self, tenant: str, query: LogQuery) -> list[LogKey]:
+    async def read_lines(self, tenant: str, query: LogQuery, names: Collection[str] | None = None) -> Answer[list[Entry]]:
+        """See LogReader. Raises Rejected for a limit that is not from 1 to 10000."""
+        _require_limit(query)
+        columns = LineColumns(names)
+        if self._reads_at_once(query):
+            return Answer(
+                await self._find_within(
+                    query, lambda page: self._entries(log_query_builder.page(self._source, tenant, page, columns.sql), columns)
+                )
+            )
+        keys = await self._keys(tenant, query)
+        found: list[Entry] = []
+        for start in range(0, len(keys), _FETCH_KEYS):
+            statement = log_query_builder.fetch(self._source, tenant, keys[start : start + _FETCH_KEYS], columns.sql)
+            found += await self._entries(statement, columns)
+        return Answer(sorted(found, key=log_order(query)))
+
+    def _reads_at_once(self, query: LogQuery) -> bool:
+        """Whether to read a page's lines without looking for their keys first. That pays where the table has its rows in the order of the page, or
+        where most of the rows that have to be sorted are the page's.
+        """
+        many = query.limit >= _MANY and not query.oldest_first
+        in_place = bounded(query.time_range) and self._source.in_table("logs", query.time_range)
+        return in_place and (many or bool(log_query_builder.service_of(query)))
+
+    async def _entries(self, statement: Statement, columns: LineColumns) -> list[Entry]:
+        body = await lacking.answered(
+            lambda sql: self._clickhouse.native(sql, statement.parameters, _LINE_LIMITS, _LINE_SETTINGS), statement.sql, _INSTEAD
+        )
+        return await asyncio.to_thread(columns.entries, body)
+
+    async def _keys(self, tenant: str, query: LogQuery) -> list[LogKey]:
+        """The keys of a page. Windows come in its order, so one that is full needs no later window."""
+        keys: list[LogKey] = []
+        for window in self._source.windows("logs", query.time_range, oldest_first=query.oldest_first):
+            if len(keys) < query.limit and _may_follow(query, window):
+                part = replace(query, time_range=window, limit=query.limit - len(keys))
+                keys += await self._find_within(part, lambda piece: self._find_keys(tenant, piece))
+        return keys
+
+    async def _find_within(self, query: LogQuery, find: Callable[[LogQuery], Awaitable[list[T]]]) -> list[T]:
         """Search the whole range at once if the table has its rows in the order of the page, or the range is unbounded; otherwise the newest part first."""
         if query.oldest_first or log_query_builder.service_of(query) or not bounded(query.time_range):
-            return await self._find_keys(tenant, query)
-        last_ns = query.time_range.end_ns if query.after is None else min(query.time_range.end_ns, signed_ns(query.after.timestamp_ns) + 1)
-        newest, keys = Newest(TimeRange(query.time_range.start_ns, last_ns)), list[LogKey]()
-        while len(keys) < query.limit and (piece := newest.next()) is not None:
-            found = await self._find_keys(tenant, replace(query, time_range=piece, limit=query.limit - len(keys)))
-            keys += found
-            newest.had(len(found), query.limit - len(keys))
-        return keys
+            return await find(query if query.after is None else replace(query, time_range=_from_cursor(query, query.after)))
+        newest, found = Newest(query.time_range if query.after is None else _from_cursor(query, query.after)), list[T]()
+        while len(found) < query.limit and (piece := newest.next()) is not None:
+            part = await find(replace(query, time_range=piece, limit=query.limit - len(found)))
+            found += part
+            newest.had(len(part), query.limit - len(found))
+        return found
 
     async def _find_keys(self, tenant: str, query: LogQuery) -> list[LogKey]:
         statement = log_query_builder.find_keys(self._source, tenant, query)
@@ -116,6 +159,19 @@ class ClickHouseLogs:
         statement = log_query_builder.fetch(self._source, tenant, keys)
         found = await self._clickhouse.query(statement.sql, statement.parameters, POINT_LIMITS)
         return log_rows.log_records(found)
+
+
+def _require_limit(query: LogQuery) -> None:
+    if not 1 <= query.limit <= MAX_FIND_LIMIT:
+        raise Rejected(f"{query.limit} is out of range", where="limit", accepted=f"1 to {MAX_FIND_LIMIT}")
+
+
+def _from_cursor(query: LogQuery, after: LogCursor) -> TimeRange:
+    """The part of the range from a cursor on."""
+    at, within = signed_ns(after.timestamp_ns), query.time_range
+    if query.oldest_first:
+        return TimeRange(max(within.start_ns, at), within.end_ns)
+    return TimeRange(within.start_ns, min(within.end_ns, at + 1))
 
 
 def _may_follow(query: LogQuery, window: TimeRange) -> bool:

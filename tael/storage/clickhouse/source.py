@@ -37,6 +37,10 @@ class Source(Protocol):
         """Whether every row of the table in the range is covered by a text index (of bodies of log records, of contents of payloads)."""
         ...
 
+    def in_table(self, table: str, time_range: TimeRange) -> bool:
+        """Whether every row of the table in the range is in the hot table."""
+        ...
+
     def elsewhere(self, table: str) -> bool:
         """Whether rows of the table may be outside the hot table, so that it pays to find out which hours are needed."""
         ...
@@ -90,6 +94,10 @@ class HotTables:
         self.database = database
 
     def words_indexed(self, table: str, time_range: TimeRange) -> bool:  # noqa: ARG002  # whatever the range
+        """See Source."""
+        return True
+
+    def in_table(self, table: str, time_range: TimeRange) -> bool:  # noqa: ARG002  # whatever the range
         """See Source."""
         return True
 

@@ -88,6 +88,10 @@ class TieredTables:
         """See Source."""
         return _coldest_end(self._manifest.head, table) <= time_range.start_ns
 
+    def in_table(self, table: str, time_range: TimeRange) -> bool:
+        """See Source."""
+        return _coldest_end(self._manifest.head, table) <= time_range.start_ns
+
     def elsewhere(self, table: str) -> bool:
         """See Source."""
         head = self._manifest.head
