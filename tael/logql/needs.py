@@ -18,18 +18,23 @@ from tael.logql.ast import (
     Drop,
     EitherFilter,
     Filtered,
+    JsonParser,
     Keep,
     LabelFilter,
     LabelFormat,
     LineFilter,
     LineFormat,
     LineText,
+    LogfmtParser,
     LogQuery,
+    PatternParser,
+    RegexpParser,
     Stage,
     TextFilter,
     UnpackParser,
 )
 from tael.logql.errors import ERROR, ERROR_DETAILS
+from tael.logql.from_json import may_pass
 from tael.logql.levels import LEVEL
 from tael.logql.samples import BYTES, Leaf
 from tael.logql.stages.patterns import texts_of
@@ -46,6 +51,8 @@ SERVICE: Final = "service_name"
 """The only label that every stream has."""
 COUNTED: Final = ("count_over_time", "rate", "bytes_over_time", "bytes_rate")
 MAX_SLOTS: Final = 20_000
+_SETTERS: Final = (JsonParser, LogfmtParser, RegexpParser, PatternParser, UnpackParser, LabelFormat)
+"""Stages that set labels."""
 
 _WRITTEN_AS_READ: Final = Or(tuple(Compare(BODY_TYPE, "=", kind) for kind in ("string", "int", "bool")))
 """Bodies that are stored with the same text as the line."""
@@ -113,34 +120,40 @@ def _grouped(leaf: Leaf) -> set[str] | None:
 def _lines_wanted(stages: tuple[Stage, ...]) -> list[Predicate]:
     """The conditions of line filters on a body, and of label filters, up to the first stage that changes the line."""
     found: list[Predicate] = []
-    own = frozenset(("trace_id", "span_id", LEVEL))
-    for stage in stages:
+    own, of_json = frozenset(("trace_id", "span_id", LEVEL)), False
+    for place, stage in enumerate(stages):
         if isinstance(stage, LineFilter):
             found += _line(stage)
         elif isinstance(stage, Filtered):
-            found.append(_kept(stage.filter, own))
+            found.append(_kept(stage.filter, own, of_json=of_json))
         elif isinstance(stage, LineFormat | UnpackParser | Decolorize):
             break
         elif isinstance(stage, LabelFormat | Keep) or (isinstance(stage, Drop) and not _drops_errors(stage)):
-            own = frozenset()
+            own, of_json = frozenset(), False
         elif not isinstance(stage, Drop):
+            # Where another stage may have set the label, the line does not tell.
+            of_json = (
+                isinstance(stage, JsonParser) and not stage.extractions and not any(isinstance(one, _SETTERS) for one in stages[:place])
+            )
             # After a parser, trace_id may be a label that it found in the line. It cannot find the level, which every line has before.
             own = own & {LEVEL}
     return found
 
 
-def _kept(stage: LabelFilter, own: frozenset[str]) -> Predicate:
-    """What every line satisfies that the filter keeps; ``own`` are the labels that are still the record's own."""
+def _kept(stage: LabelFilter, own: frozenset[str], *, of_json: bool) -> Predicate:
+    """What every line satisfies that the filter keeps; ``own`` are the labels that are still the record's own, ``of_json`` whether others are those of
+    the line's JSON.
+    """
     match stage:
         case BothFilters(left=left, right=right):
-            return all_of((_kept(left, own), _kept(right, own)))
+            return all_of((_kept(left, own, of_json=of_json), _kept(right, own, of_json=of_json)))
         case EitherFilter(left=left, right=right):
-            either = (_kept(left, own), _kept(right, own))
+            either = (_kept(left, own, of_json=of_json), _kept(right, own, of_json=of_json))
             return EVERYTHING if EVERYTHING in either else Or(either)
         case TextFilter(matcher=matcher) if matcher.name in own:
             return _level(matcher) if matcher.name == LEVEL else _id(matcher)
         case _:
-            return EVERYTHING
+            return may_pass(stage) if of_json else EVERYTHING
 
 
 def _line(stage: LineFilter) -> list[Predicate]:

@@ -90,8 +90,9 @@ LOG_INTRINSICS: Final[dict[str, Kind]] = {
     "span_id": "bytes",
     "scope_name": "string",
     "scope_version": "string",
+    "attribute_keys": "string",
 }
-"""Fields of a log record by name. ``body`` is the body's text: strings and bytes unchanged, booleans and numbers as text, and
+"""Fields of a log record by name. ``attribute_keys`` has many values: the keys of the record's, its resource's and its scope's attributes. ``body`` is the body's text: strings and bytes unchanged, booleans and numbers as text, and
 arrays and maps in protobuf's encoding, in which their strings appear unchanged; ``body_type`` is one of none, string, bool, int,
 double, array, map, bytes. Ids are missing where the record belongs to no trace or no span.
 

@@ -225,4 +225,5 @@ _LOG: Final[dict[str, Read]] = {
     "span_id": _set(lambda record: record.span_id),
     "scope_name": _always(lambda record: record.scope.name),
     "scope_version": _always(lambda record: record.scope.version),
+    "attribute_keys": lambda record: [*record.attributes, *record.resource.attributes, *record.scope.attributes],
 }

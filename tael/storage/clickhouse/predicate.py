@@ -41,6 +41,7 @@ from tael.storage.clickhouse.prices import computed_cost
 _DEFAULTS: Final[dict[Kind, Value]] = {"string": "", "int": 0, "double": 0.0, "bool": False, "bytes": b""}
 _TYPES: Final[dict[Kind, str]] = {"string": "String", "int": "Int64", "double": "Float64", "bool": "Bool"}
 _OWN: Final = {"attribute": "attributes", "resource": "resource"}
+_KINDS: Final = ("string", "int", "double", "bool", "other")
 _NESTED: Final = {"event": "events", "link": "links"}
 _LETTERS: Final[dict[Kind, tuple[str, str]]] = {
     "int": ("startsWith({}, 'i')", "toInt64OrZero(substring({}, 2))"),
@@ -157,6 +158,16 @@ def span_columns(prices: Prices) -> dict[str, Column]:
     return {**SPAN_COLUMNS, "llm_computed_cost_usd": _computed(prices)}
 
 
+_KEYS: Final = (
+    "arrayConcat("
+    + ", ".join(
+        f"mapKeys({owner}_{kind})"
+        for owner, kinds in (("attributes", _KINDS), ("resource", _KINDS), ("scope", ("string", "other")))
+        for kind in kinds
+    )
+    + ")"
+)
+
 LOG_COLUMNS: Final[dict[str, Column]] = {
     "service": Column("string", "service"),
     "body": Column("string", "body", "toInt8(body_type) != 0", absent="", words_index=True),
@@ -177,6 +188,7 @@ LOG_COLUMNS: Final[dict[str, Column]] = {
     "span_id": Column("bytes", "span_id", f"span_id != {_ZEROS.format(8)}", absent=bytes(8), size=8),
     "scope_name": Column("string", "scope_name"),
     "scope_version": Column("string", "scope_version"),
+    "attribute_keys": Column("string", _KEYS, many=True),
 }
 
 
