@@ -67,8 +67,16 @@ async def _form_call(request: web.Request) -> Call:
             raise failed(BAD_ARGUMENTS, "A multipart request has a part without a name")
         if part.filename is not None:
             raise failed(BAD_ARGUMENTS, "Files in a multipart request (external tables) are not supported: send rows in the body")
-        fields.append((part.name, await part.text()))
+        fields.append((part.name, await _form_field(part.name, part)))
     return read_call(request.method, fields, request.headers)
+
+
+async def _form_field(name: str, part: BodyPartReader) -> str:
+    try:
+        return await part.text()
+    # Bytes of another encoding than the part's, an encoding that Python does not know, or one of a transfer that aiohttp does not.
+    except (ValueError, LookupError, RuntimeError) as error:
+        raise failed(BAD_ARGUMENTS, f"Cannot decode the form field '{name}': send it as UTF-8") from error
 
 
 def _finish(decoders: Sequence[Decoder]) -> bytes:

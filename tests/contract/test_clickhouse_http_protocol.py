@@ -36,6 +36,25 @@ def test_statement_may_end_in_a_semicolon_and_hold_comments(clickhouse: ClickHou
     assert clickhouse.run("SELECT 'INTO OUTFILE' # not\n") == "INTO OUTFILE\n"
 
 
+@pytest.mark.parametrize(
+    ("headers", "value"),
+    [
+        ({}, b"caf\xe9"),
+        ({"Content-Type": "text/plain; charset=nope"}, b"1"),
+        ({"Content-Transfer-Encoding": "nope"}, b"1"),
+        ({"Content-Transfer-Encoding": "base64"}, b"1"),
+    ],
+    ids=["not UTF-8", "unknown charset", "unknown transfer encoding", "not base64"],
+)
+def test_refuses_a_form_field_that_is_not_text(clickhouse: ClickHouse, headers: dict[str, str], value: bytes) -> None:
+    """The answer names the field."""
+    lines = {"Content-Disposition": 'form-data; name="param_p"', **headers}
+    head = "".join(f"{name}: {text}\r\n" for name, text in lines.items()).encode()
+    body = b"--b\r\n" + head + b"\r\n" + value + b"\r\n--b--\r\n"
+    response = clickhouse.request("POST", body, {"Content-Type": "multipart/form-data; boundary=b"}, query="SELECT {p:String}")
+    assert (response.status, "'param_p'" in response.data.decode()) == (400, True)
+
+
 def test_refuses_several_statements(clickhouse: ClickHouse) -> None:
     """One request, one statement."""
     assert clickhouse.fails("SELECT 1; SELECT 2") == 62
