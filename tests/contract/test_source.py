@@ -9,7 +9,7 @@ import pytest
 
 from tael.errors import TooLarge
 from tael.model.series import Matcher, Selection
-from tael.model.time import ALL_TIME, TimeRange
+from tael.model.time import ALL_TIME, NS_PER_SECOND, TimeRange
 from tael.storage.api import ServiceStats
 from tael.storage.clickhouse import topology as clickhouse_topology
 from tael.storage.clickhouse.logs import ClickHouseLogs
@@ -87,6 +87,15 @@ async def test_spans(tier: HotTier) -> None:
     assert len((await reader.get_trace("t1", ids[0])).value) == 8
     (stats,) = (await reader.list_services("t1", day)).value
     assert stats == ServiceStats("shop", 40, 5, 0, 400)
+
+
+async def test_names_of_the_time_within_which_a_range_begins(tier: HotTier) -> None:
+    """Names are counted in steps of 15 seconds: a range that begins and ends within one finds what is counted in it."""
+    at = START_NS // (15 * NS_PER_SECOND) * 15 * NS_PER_SECOND + 5 * NS_PER_SECOND
+    await tier.store(of_service("shop", wire_span(at - START_NS, name="op")))
+    topology, range_ = ClickHouseTopology(tier.clickhouses[0]), TimeRange(at - NS_PER_SECOND, at + NS_PER_SECOND)
+    assert (await topology.list_services("t1", range_)).value == {"shop"}
+    assert (await topology.list_operations("t1", "shop", range_)).value == {("op", 0)}
 
 
 async def test_names_beyond_the_limit_are_refused(tier: HotTier, monkeypatch: pytest.MonkeyPatch) -> None:

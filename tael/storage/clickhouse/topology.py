@@ -15,6 +15,8 @@ from tael.storage.clickhouse.rows import text
 from tael.storage.clickhouse.source import HotTables, Source
 from tael.storage.topology import Calls, Operation
 
+_SLOT_NS: Final = 15 * NS_PER_SECOND
+"""The length of a slot of the table ``red`` (migrations/0004_red.sql), which counts a span where it ends."""
 _EARLIER_NS = 3600 * NS_PER_SECOND
 _MOST: Final = 100_000
 """Services, operations of a service, or pairs of services in one answer."""
@@ -89,6 +91,7 @@ def count_calls(source: Source, tenant: str, time_range: TimeRange) -> Statement
 
 
 def _slots(tenant: str, time_range: TimeRange) -> Conditions:
+    """The slots that a range touches. A slot has the time at which it begins, so the one within which the range begins is before the range."""
     where = Conditions(tenant)
-    where.within("slot", time_range)
+    where.within("slot", TimeRange(time_range.start_ns // _SLOT_NS * _SLOT_NS, time_range.end_ns))
     return where

@@ -6,5 +6,5 @@ WHERE tenant = {tenant:String}
 LIMIT 100001
 
 -- tenant = 't1'
--- start = 1790000000000000000
+-- start = 1789999995000000000
 -- end = 1790003600000000000
