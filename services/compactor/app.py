@@ -19,7 +19,7 @@ from services.compactor.cold import ColdTier, WalStates
 from services.compactor.collect import Collector, Times
 from services.compactor.collect import Ports as CollectPorts
 from services.compactor.erase import Eraser
-from services.compactor.gauges import ShardGauges
+from services.compactor.gauges import GAUGES
 from services.compactor.retire import retire
 from services.compactor.setbacks import Setbacks
 from services.compactor.settings import CompactorSettings
@@ -37,6 +37,7 @@ from tael.runtime.observe import get_logger
 from tael.runtime.retention import CurrentRetention
 from tael.runtime.retry import Stopped, retry
 from tael.runtime.service import Readiness, Stop
+from tael.runtime.shard_gauges import ShardGauges
 from tael.runtime.tasks import together
 from tael.storage.api import BatchWriter, SchemaStore
 from tael.storage.collecting import CollectStore
@@ -163,7 +164,7 @@ async def enforce(settings: CompactorSettings, stop: Stop, kv: KeyValue, stores:
     """Enforce retention on every held shard until ``stop``: at once, on the interval, and whenever the retention has changed."""
     # By epoch too, so that a shard that is granted again is served at once and not only after the interval.
     served: set[tuple[int, int]] = set()
-    gauges = ShardGauges()
+    gauges = ShardGauges(GAUGES)
     # Due at once: what expired while no compactor ran need not wait for the first interval.
     due, wanted = time.monotonic(), retention.read()
     async for held in _rounds(settings, stop, kv, _often(settings)):

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from tael.errors import Forbidden, NotFound, Overloaded, Rejected, Retryable, TooLarge, Unauthenticated
+from tael.runtime.shard_gauges import ShardGauges
 
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.15, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 _SIZES = (1, 10, 100, 1000, 5000, 10_000, 20_000, 60_000, 100_000, 1_000_000)
@@ -105,4 +106,6 @@ class WriterMetrics:
         self.epoch = Gauge(
             "tael_writer_epoch", "Epoch of this process's writer lease on the shard; 0 when it holds none.", ["shard"], registry=registry
         )
+        self.of_lease = ShardGauges((self.lag,))
+        """The gauges that a writer shows only while it holds the lease: the next holder shows them."""
         self.fenced = Counter("tael_writer_fenced", "Times this process found its lease taken over.", ["shard"], registry=registry)

@@ -61,8 +61,7 @@ class ShardWriter:
             raise
         finally:
             self._parts.metrics.epoch.labels(label).set(0)
-            # The next holder reports the lag: a value that stays here would keep alerts firing and count twice in a sum over processes.
-            self._parts.metrics.lag.remove_by_labels({"shard": label})
+            self._parts.metrics.of_lease.remove(label)
 
     async def _repeat_intent(self, stop: Stop) -> None:
         lease = self._progress.lease

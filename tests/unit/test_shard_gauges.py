@@ -1,10 +1,10 @@
-"""A compactor shows the gauges of the shards that it holds, and of no others."""
+"""A process shows the gauges of the shards that it holds, and of no others."""
 
 from __future__ import annotations
 
 from prometheus_client import CollectorRegistry, Gauge
 
-from services.compactor.gauges import ShardGauges
+from tael.runtime.shard_gauges import ShardGauges
 
 
 def shown(registry: CollectorRegistry) -> set[tuple[str, str]]:
