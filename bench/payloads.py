@@ -114,22 +114,22 @@ async def storage(tier: HotTier, count: int) -> None:
         f"{count} payloads of {size // count} bytes: {count / seconds:,.0f}/s written, {int(bytes_on_disk) / count:,.0f} bytes each on disk"
     )
     chosen = rng.sample(hashes, 50)
-    await read(tier, chosen, count)
+    await read(tier, chosen, count, rounds=20)
     assert tier.cold is not None
     started = time.perf_counter()
     await tier.cold.roll()
     manifest = await tier.cold.manifests.read(0)
     held = manifest.head.held["payloads"]
     print(f"rolled: {count / (time.perf_counter() - started):,.0f}/s, {held.bytes / count:,.0f} bytes each in {held.files} file")
-    await read(tier, chosen, count)
+    await read(tier, chosen, count, rounds=5)
 
 
-async def read(tier: HotTier, chosen: list[bytes], count: int) -> None:
+async def read(tier: HotTier, chosen: list[bytes], count: int, *, rounds: int) -> None:
     """Read payloads by hash and by a word, wherever they are stored."""
     rng = random.Random(2)
     await timed("one by its hash", [lambda h=h: tier.payloads.get_payloads("t", [h]) for h in chosen])  # type: ignore[misc]
     await timed("50 by their hashes", [lambda: tier.payloads.get_payloads("t", chosen)] * 5)
-    words = [SpanQuery(ALL_TIME, find_spans(text=f"needle{rng.randrange(count)}")) for _ in range(20)]
+    words = [SpanQuery(ALL_TIME, find_spans(text=f"needle{rng.randrange(count)}")) for _ in range(rounds)]
     await timed("text= of one that no span refers to", [lambda q=q: tier.reader.find_spans("t", q) for q in words])  # type: ignore[misc]
 
 
@@ -154,7 +154,7 @@ async def main() -> None:
         store = ObjectServer(Path(folder) / "objects")
         store.start()
         try:
-            async with open_tier([node], tiering="cold") as tier:
+            async with open_tier([node], tiering="cold", deadline_seconds=27) as tier:
                 tier.rolls = False
                 await storage(tier, count)
         finally:
