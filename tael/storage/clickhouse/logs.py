@@ -93,8 +93,11 @@ class ClickHouseLogs:
         return keys
 
     async def _find_within(self, query: LogQuery, find: Callable[[LogQuery], Awaitable[list[T]]]) -> list[T]:
-        """Search the whole range at once if the table has its rows in the order of the page, or the range is unbounded; otherwise the newest part first."""
-        if query.oldest_first or log_query_builder.service_of(query) or not bounded(query.time_range):
+        """Search the whole range at once if the table has its rows in the order of the page, the range is unbounded, or part of it is in files, which
+        must be opened for a part of their hour too; otherwise the newest part first.
+        """
+        in_order = query.oldest_first or log_query_builder.service_of(query)
+        if in_order or not bounded(query.time_range) or not self._source.in_table("logs", query.time_range):
             return await find(query if query.after is None else replace(query, time_range=_from_cursor(query, query.after)))
         newest, found = Newest(query.time_range if query.after is None else _from_cursor(query, query.after)), list[T]()
         while len(found) < query.limit and (piece := newest.next()) is not None:

@@ -94,8 +94,10 @@ class ClickHouseSpans:
         return list(keys.values())
 
     async def _find_within(self, tenant: str, query: SpanQuery, keys: dict[tuple[int, bytes, bytes], SpanKey]) -> None:
-        """Search the whole range at once if the table has its rows in the order of the page, or the range is unbounded; otherwise the newest part first."""
-        if required_service(query.predicate) or not bounded(query.time_range):
+        """Search the whole range at once if the table has its rows in the order of the page, the range is unbounded, or part of it is in files, which
+        must be opened for a part of their hour too; otherwise the newest part first.
+        """
+        if required_service(query.predicate) or not bounded(query.time_range) or not self._source.in_table("spans", query.time_range):
             await self._find_more(tenant, query, keys)
             return
         last_ns = query.time_range.end_ns if query.after is None else min(query.time_range.end_ns, signed_ns(query.after.start_ns) + 1)

@@ -26,14 +26,17 @@ MAX_FILES: Final = 4_000
 """The most files of one place in a statement, whose text contains their keys."""
 _WIDEST_NS: Final = MAX_FILES // 4 * HOUR_NS
 """The longest window, such that its statement has room for several files an hour."""
+_GROWTH: Final = 4
 _LAST_HOUR_NS: Final = (1 << 32) * NS_PER_SECOND
 _SUFFIX: Final = ".parquet"
 _SHORTER: Final = "a shorter range, or, of metrics, a shorter TAEL_METRIC_RAW_DAYS, past which a day is one file"
 _BRANCHES: Final = 24
 """Up to so many cold hours of payloads are read as one branch each."""
 _SETTINGS: Final = (
-    # No hive partitioning: the tenant in a path is escaped, and date and hour are not our columns. A store that does not answer is soon given up.
-    "SETTINGS use_hive_partitioning = 0, input_format_null_as_default = 1, s3_retry_attempts = 2, s3_connect_timeout_ms = 1000, s3_request_timeout_ms = 5000"
+    # No hive partitioning: the tenant in a path is escaped, and date and hour are not our columns. No prefetch: it would be the first megabyte of each
+    # file, before its footer says what is needed. A store that does not answer is soon given up.
+    "SETTINGS use_hive_partitioning = 0, input_format_null_as_default = 1, remote_filesystem_read_prefetch = 0, "
+    "s3_retry_attempts = 2, s3_connect_timeout_ms = 1000, s3_request_timeout_ms = 5000"
 )
 
 
@@ -109,8 +112,8 @@ class TieredTables:
         return self._place(table, tenant, ALL_TIME)
 
     def windows(self, table: str, time_range: TimeRange, *, oldest_first: bool = False) -> Sequence[TimeRange]:
-        """See Source. The hot part is one piece; cold pieces have one hour, two, four, …, up to the longest window. With ``oldest_first`` they begin at
-        the oldest hour.
+        """See Source. The hot part is one piece; cold pieces have 1 hour, 4, 16, …, up to the longest window. With ``oldest_first`` they begin at the
+        oldest hour. A statement over files costs as much as reading five to ten of them, so pieces grow faster than by doubling.
 
         Stretches without cold hours are joined to a neighbouring piece, so that one hour of 1970 does not cost a statement for every month since.
         """
@@ -122,7 +125,7 @@ class TieredTables:
         at, stop = (first, end) if oldest_first else (end, first)
         while at < stop if oldest_first else at > stop:
             bounds.append(at)
-            at, step = at + step if oldest_first else at - step, min(2 * step, _WIDEST_NS)
+            at, step = at + step if oldest_first else at - step, min(_GROWTH * step, _WIDEST_NS)
         inside = sorted(bound for bound in (*bounds, *((end,) if oldest_first else ())) if time_range.start_ns < bound < time_range.end_ns)
         edges = [time_range.start_ns, *inside, time_range.end_ns]
         pieces = [TimeRange(start, until) for start, until in pairwise(edges)]
