@@ -37,9 +37,6 @@ MOVED = ("spans", "trace_index", "logs", "log_streams")
 class TwoTables(HotTables):
     """Rows of a table and of one beside it; neither has the other's."""
 
-    def words_indexed(self, table: str, time_range: TimeRange) -> bool:  # whatever the range
-        return False
-
     def in_table(self, table: str, time_range: TimeRange) -> bool:  # the same
         return False
 

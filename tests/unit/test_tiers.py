@@ -64,7 +64,7 @@ def test_what_is_hot_is_the_table_itself() -> None:
     ):
         assert source.rows(table, "t1", time_range, service="shop") == f"tael.{table}"
     assert tiers(a_file(0)).merged("samples", "x", "t1") == "tael.samples FINAL\nPREWHERE x"
-    assert tiers(a_file(0)).words_indexed("logs", hours(1, 2))
+    assert tiers(a_file(0)).in_table("logs", hours(1, 2))
 
 
 def test_the_places_of_an_old_range() -> None:

@@ -37,7 +37,7 @@ def page(source: Source, tenant: str, query: LogQuery, columns: Sequence[str]) -
     """These columns of the page's records, in its order."""
     where = Conditions(tenant)
     bounded = where.within("timestamp", query.time_range)
-    where.satisfy(query.predicate, log_columns(indexed=source.words_indexed("logs", query.time_range)))
+    where.satisfy(query.predicate, log_columns(indexed=source.in_table("logs", query.time_range)))
     service = _of_streams(where, source, tenant, query)
     if query.unknown:
         where.add(f"NOT ({' AND '.join(log_lines.KNOWN_IF[name] for name in query.unknown)})")
@@ -65,7 +65,7 @@ def count(source: Source, tenant: str, counts: LogCounts, within: TimeRange, lim
     """Rows of stream, whether all of ``counts.known`` is known, level, slot, number of records and bytes of bodies, for the part ``within`` of the range."""
     where = Conditions(tenant)
     where.within("timestamp", within)
-    where.satisfy(counts.predicate, log_columns(indexed=source.words_indexed("logs", within)))
+    where.satisfy(counts.predicate, log_columns(indexed=source.in_table("logs", within)))
     service = _of_streams(where, source, tenant, replace(counts, time_range=within))
     size = "sum(body.size)" if counts.sizes else "0"
     groups = counted_groups(counts, "toUnixTimestamp64Nano(timestamp)", where.parameters)

@@ -154,7 +154,7 @@ def _satisfy(
         content = replace(
             columns[_CONTENT.key],
             payloads=_payloads(where, source, tenant, time_range),
-            payloads_indexed=source.words_indexed("payloads", whole_hours(time_range)),
+            payloads_indexed=source.in_table("payloads", whole_hours(time_range)),
         )
         columns = {**columns, _CONTENT.key: content}
     where.satisfy(predicate, columns)

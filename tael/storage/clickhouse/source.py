@@ -33,12 +33,8 @@ class Source(Protocol):
     the plain name of that table MUST be returned.
     """
 
-    def words_indexed(self, table: str, time_range: TimeRange) -> bool:
-        """Whether every row of the table in the range is covered by a text index (of bodies of log records, of contents of payloads)."""
-        ...
-
     def in_table(self, table: str, time_range: TimeRange) -> bool:
-        """Whether every row of the table in the range is in the hot table."""
+        """Whether every row of the table in the range is in the hot table, where text indexes cover it and a further statement costs little."""
         ...
 
     def elsewhere(self, table: str) -> bool:
@@ -92,10 +88,6 @@ class HotTables:
 
     def __init__(self, database: str) -> None:
         self.database = database
-
-    def words_indexed(self, table: str, time_range: TimeRange) -> bool:  # noqa: ARG002  # whatever the range
-        """See Source."""
-        return True
 
     def in_table(self, table: str, time_range: TimeRange) -> bool:  # noqa: ARG002  # whatever the range
         """See Source."""

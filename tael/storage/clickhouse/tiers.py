@@ -87,10 +87,6 @@ class TieredTables:
         self._unreadable = unreadable
         self.trail = Trail()
 
-    def words_indexed(self, table: str, time_range: TimeRange) -> bool:
-        """See Source."""
-        return _coldest_end(self._manifest.head, table) <= time_range.start_ns
-
     def in_table(self, table: str, time_range: TimeRange) -> bool:
         """See Source."""
         return _coldest_end(self._manifest.head, table) <= time_range.start_ns
