@@ -13,7 +13,9 @@ from collections.abc import Iterator
 from typing import Final
 
 from tael.logql.ast import DurationFilter, LabelFilter, NumberFilter, SizeFilter, TextFilter
+from tael.logql.errors import ERROR, ERROR_DETAILS, PRESERVE_ERROR
 from tael.logql.levels import LEVEL
+from tael.logql.row import EXTRACTED
 from tael.model.patterns import compiled
 from tael.model.predicate import EVERYTHING, Compare, Contains, Not, Or, Predicate, Regex, intrinsic
 from tael.model.series import Matcher
@@ -24,10 +26,10 @@ _STRING: Final = Compare(intrinsic("body_type"), "=", "string")
 _OWN: Final = frozenset(
     (
         *INDEX_LABELS, LEVEL, "observed_timestamp", "severity_number", "severity_text", "dropped_attributes_count", "flags", "trace_id", "span_id", "event_name",
-        "scope_name", "scope_version", "scope_dropped_attributes_count",
+        "scope_name", "scope_version", "scope_dropped_attributes_count", ERROR, ERROR_DETAILS, PRESERVE_ERROR,
     )
 )  # fmt: skip
-"""Labels that a record may have without an attribute of the name."""
+"""Labels that a line may have without an attribute or a member of the name."""
 _WORD: Final = re.compile("[a-zA-Z0-9]+")
 _PLAIN: Final = re.compile(r'[^\s"\\\ufffd]*')
 """The beginning of a value that is written in the line as it is."""
@@ -50,7 +52,8 @@ def may_pass(stage: LabelFilter) -> Predicate:
         case _:
             return EVERYTHING
     words = _WORD.findall(name)
-    if value is None or not words or name in _OWN or name.startswith("key_"):
+    # A digit at the beginning of an attribute's key gets a prefix, and a label of a name that the record has a suffix.
+    if value is None or not words or name in _OWN or name.startswith("key_") or name.endswith(EXTRACTED):
         return EVERYTHING
     alone = r'[^"A-Za-z0-9]*' if len(words) == 1 else r'(?:[^"]*[^"A-Za-z0-9])?'
     found = Regex(_BODY, rf'"{alone}{words[-1]}[^"A-Za-z0-9]*"\s*:\s*{value}')

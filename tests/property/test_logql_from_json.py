@@ -24,8 +24,11 @@ from tests.property.test_logql_pushdown import plainly
 from tests.support.hotnode import HotNode
 from tests.support.storage import START_NS, logs_of, open_tier, wire_log
 
-NAMES = ["status", "took_ms", "a_b_c", "_1st", "level", "service_name", "a__b"]
-KEYS = ["status", " status ", "Status", "http_status", "took_ms", "took-ms", "took ms", "took", "ms", "a", "b", "c", "b_c", "1st", "_1st", "", "-", "é", "level", "a_", "_b"]  # fmt: skip
+NAMES = [
+    "status", "took_ms", "a_b_c", "_1st", "level", "service_name", "a__b", "__error__", "__error_details__", "__preserve_error__", "detected_level", "severity_number",
+    "status_extracted", "service_name_extracted", "severity_number_extracted",
+]  # fmt: skip
+KEYS = ["status", " status ", "Status", "http_status", "took_ms", "took-ms", "took ms", "took", "ms", "a", "b", "c", "b_c", "1st", "_1st", "", "-", "é", "level", "a_", "_b", "service_name", "severity_number"]  # fmt: skip
 NUMBERS = ["404", "0", "7", "40", "4040", "399", "400", "404.0", "4.04e2", "-404", "00404", "0.5", "9007199254740993", "1" * 40, "403.9999999999999999999"]  # fmt: skip
 TEXTS = ["404", "0", "7", "", "x", "ok then", "4xx", " 404", "404 ", "a/b", "ok", "Grü", "1s", "5KB", "true", "a\ufffdb", "-1", "+404", "0x194p0", "\u0660"]  # fmt: skip
 SCALARS = st.one_of(
@@ -54,7 +57,13 @@ ATTRIBUTES = st.dictionaries(
 )
 RECORDS = st.builds(
     lambda body, own, resource, scope: LogRecord(
-        START_NS, START_NS, Resource({"service.name": "shop", **resource}), Scope("", "", scope), body=body, attributes=own
+        START_NS,
+        START_NS,
+        Resource({"service.name": "shop", **resource}),
+        Scope("", "", scope),
+        body=body,
+        attributes=own,
+        severity_number=9,
     ),
     BODIES | st.sampled_from([5, True, None, b'{"status": 404}', {"status": 404}, ["status"]]),
     ATTRIBUTES,
@@ -82,7 +91,7 @@ FILTERS = st.one_of(
 STAGES = st.one_of(
     FILTERS.map(lambda one: f"| {one}"),
     st.builds(lambda one, word, other: f"| {one} {word} {other}", FILTERS, st.sampled_from(["or", "and"]), FILTERS),
-    st.sampled_from(["| json", "| logfmt", '| drop __error__', "| drop status", '| label_format status="404"', '| line_format "x"', "| unpack", '|= "4"']),
+    st.sampled_from(["| json", "| logfmt", '| drop __error__', "| drop status", '| label_format status="404"', '| line_format "x"', "| unpack", '| __error__="JSONParserErr"', '|= "4"']),
 )  # fmt: skip
 QUERIES = st.builds(
     lambda before, after: " ".join(['{service_name=~".+"}', *before, "| json", *after]),
@@ -97,6 +106,13 @@ AROUND = TimeRange(START_NS - 1, START_NS + 10**9)
 @given(RECORDS, QUERIES)
 @example(LogRecord(START_NS, START_NS, Resource(), Scope(), body='{"status": {"": "404"}}'), '{a="b"} | json | status="404"')
 @example(LogRecord(START_NS, START_NS, Resource(), Scope(), body="{}", attributes={"": {"status": 404}}), '{a="b"} | json | status=404')
+@example(LogRecord(START_NS, START_NS, Resource(), Scope(), body="no JSON"), '{a="b"} | json | __error__!=""')
+@example(LogRecord(START_NS, START_NS, Resource(), Scope(), body="[]"), '{a="b"} | json | __error__="JSONParserErr"')
+@example(LogRecord(START_NS, START_NS, Resource(), Scope(), body='{"service_name": 1}'), '{a="b"} | json | service_name_extracted="1"')
+@example(
+    LogRecord(START_NS, START_NS, Resource(), Scope(), severity_number=9, body='{"severity_number": 1}'),
+    '{a="b"} | json | severity_number_extracted = 1',
+)
 def test_no_line_is_left_out(record: LogRecord, text: str) -> None:
     query = parse(text)
     assert isinstance(query, LogQuery)
