@@ -13,8 +13,9 @@ from pathlib import Path
 import pytest
 
 from tests.support.doubles import MemorySpans
-from tests.support.promqltest import Clear, Eval, Expectation, Got, InMemory, Load, Score, ScriptError, described, differs, parse, run
+from tests.support.promqltest import Got, InMemory, Score, differs, run
 from tests.support.promqltest_http import OverHttp
+from tests.support.promqltest_script import Clear, Eval, Expectation, Load, ScriptError, described, parse
 from tests.support.query import serving
 from tests.support.series import MemorySeries
 

@@ -16,8 +16,9 @@ from tael.model.series import METRIC_NAME, Labels
 from tael.model.tenant import TENANT_HEADER
 from tael.pb.remote_write_pb2 import Histogram, RequestV1, SeriesV1, Span
 from tael.vectors.values import Steps
-from tests.support.promqltest import Clear, Eval, Got, Load, ScriptError, parse
+from tests.support.promqltest import Got
 from tests.support.promqltest_http import read
+from tests.support.promqltest_script import Clear, Eval, Load, ScriptError, parse
 from tests.support.series import Sample
 
 _MARKER = "script_marker"

@@ -10,7 +10,8 @@ from pathlib import Path
 import aiohttp
 
 from tests.golden.test_promql_scripts import FOREIGN
-from tests.support.promqltest import InMemory, ScriptError, parse, run
+from tests.support.promqltest import InMemory, run
+from tests.support.promqltest_script import ScriptError, parse
 from tests.support.remote_write import Suited, stretches
 from tests.support.suite import Suite
 
