@@ -18,29 +18,13 @@ from tael.vectors.values import Steps
 from tests.support.series import Sample, samples_of
 
 _EVAL = re.compile(r"eval(?:_(fail|warn|info|ordered))?\s+instant\s+(?:at\s+(\S+)\s+)?(.+)")
-
-
 _RANGE = re.compile(r"eval(?:_(fail|warn|info))?\s+range\s+from\s+(\S+)\s+to\s+(\S+)\s+step\s+(\S+)\s+(.+)")
-
-
 _LOAD = re.compile(r"load(?:_(with_nhcb))?\s+(\S+)")
-
-
 _EXPECT = re.compile(r"expect\s+(fail|warn|no_warn|info|no_info|ordered)(?:\s+(msg|regex):\s*(.*))?")
-
-
 _EXPECT_RANGE = re.compile(r"expect\s+range\s+vector\s+from\s+(\S+)\s+to\s+(\S+)\s+step\s+(\S+)")
-
-
 _EXPECT_STRING = re.compile(r"expect\s+string\s+(.+)")
-
-
 _EXPECT_FAIL = re.compile(r"expected_fail_(message|regexp)\s+(.+)")
-
-
 _NUMBER = r"(?:inf|nan|\d+\.?\d*(?:e[+-]?\d+)?|\.\d+(?:e[+-]?\d+)?)"
-
-
 _ITEM = re.compile(
     r"(?P<histogram>\{\{.*?\}\})(?:(?P<sign>[+-])(?P<more>\{\{.*?\}\}))?(?:x(?P<many>\d+))?(?=\s|$)"
     r"|(?P<gap>_|stale)(?:x(?P<gaps>\d+))?(?=\s|$)"
