@@ -13,6 +13,7 @@ pytest_plugins = [
     "tests.support.hotnode",
     "tests.support.storage",
     "tests.support.query",
+    "tests.support.rollups",
     "tests.support.prometheus_api",
 ]
 

@@ -4,101 +4,20 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass
 
 import pytest
 from prometheus_client import REGISTRY
 
 from services.compactor.setbacks import ATTEMPTS
-from services.query.promql.engine import EngineOptions, Outcome, PromqlEngine, Query
 from tael.errors import TaelError, Unavailable
-from tael.model.histogram import Histograms
 from tael.model.series import STALE
-from tael.vectors.histograms import text as histogram_text
-from tael.vectors.values import Steps, Vector
-from tests.support.cold import Cold, Crash
-from tests.support.hotnode import HotNode
-from tests.support.objects import ObjectServer
-from tests.support.series import MemorySeries, Sample, StoredSeries
-from tests.support.storage import HotTier, open_tier
+from tests.support.cold import Crash
+from tests.support.rollups import EXACT_OF_HISTOGRAMS, HOUR_MS, MINUTE_MS, T0, Both, infos, observed, same, values
 
-HOUR_MS, MINUTE_MS = 3_600_000, 60_000
 APPROXIMATE = (
     ": approximate there; rate, increase, delta and sum, avg, min, max and count over time, and instant selectors, are exact where start, "
     "step and range are multiples of 5m"
 )
-T0 = 1_790_002_800_000
-"""A full hour."""
-assert T0 % HOUR_MS == 0
-
-
-@dataclass
-class Both:
-    """The same series in a hot tier that rolls and in memory."""
-
-    tier: HotTier
-    stored: StoredSeries
-    memory: MemorySeries
-
-    def add(self, name: str, samples: Sequence[tuple[int, Sample]], **labels: str) -> None:
-        for store in (self.stored, self.memory):
-            store.add({"__name__": name, **labels}, samples)
-
-    @property
-    def cold(self) -> Cold:
-        assert self.tier.cold is not None
-        return self.tier.cold
-
-    async def rolled_up(self, hours: int, crash_at: str = "") -> int:
-        """Write, roll everything, and roll up the first hours; how many files."""
-        await self.stored.flush()
-        await self.cold.roll()
-        self.cold.crash_at = crash_at
-        try:
-            return await self.cold.roll_up((T0 + hours * HOUR_MS) * 10**6)
-        finally:
-            self.cold.crash_at = ""
-
-    async def ask(self, text: str, start: int, end: int, step: int) -> tuple[Outcome, Outcome]:
-        """What is said over the tiers, and over memory."""
-        query = Query(text, Steps(T0 + start, T0 + end, step))
-        found = []
-        for reader in (self.stored.reader, self.memory):
-            engine = PromqlEngine(reader, EngineOptions())
-            found.append(await engine.run("t1", query, engine.parse(text)))
-        return found[0], found[1]
-
-
-@pytest.fixture
-async def both(shared_hot_node: HotNode, object_server: ObjectServer) -> AsyncIterator[Both]:  # it has to run
-    async with open_tier([shared_hot_node], tiering="cold", deadline_seconds=60) as tier:
-        tier.rolls = False
-        yield Both(tier, StoredSeries(tier), MemorySeries())
-
-
-def infos(outcome: Outcome) -> list[str]:
-    """Without their kind and the place in the query."""
-    return [text.removeprefix("PromQL info: ").rpartition(" (")[0] for text in outcome.evaluated.notes.infos if "rollups" in text]
-
-
-def values(outcome: Outcome) -> list[float]:
-    """Of the only series, one at every step."""
-    value = outcome.evaluated.value
-    assert isinstance(value, Vector)
-    assert value.present.all()
-    [row] = value.values.tolist()
-    return row  # type: ignore[no-any-return]  # of a matrix of floats
-
-
-def same(found: Outcome, wanted: Outcome) -> None:
-    a, b = found.evaluated.value, wanted.evaluated.value
-    assert isinstance(a, Vector)
-    assert isinstance(b, Vector)
-    assert list(a.labels) == list(b.labels)
-    for own, other, here, there in zip(a.values.ravel(), b.values.ravel(), a.present.ravel(), b.present.ravel(), strict=True):
-        assert here == there
-        assert not here or math.isclose(own, other, rel_tol=1e-12, abs_tol=1e-12) or (math.isnan(own) and math.isnan(other))
 
 
 EXACT = [
@@ -170,58 +89,6 @@ async def test_other_windows(both: Both) -> None:
     same(found, wanted_)
 
 
-EXACT_OF_HISTOGRAMS = [
-    "histogram_quantile(0.9, rate(h[30m]))",
-    "histogram_quantile(0.5, sum(rate(h[5m])))",
-    "histogram_count(increase(h[10m]))",
-    "histogram_sum(rate(h[1h]))",
-    "histogram_avg(rate(h[20m]))",
-    "histogram_fraction(0, 2, rate(h[15m]))",
-    "histogram_count(delta(h[15m]))",
-    "count_over_time(h[10m])",
-    "histogram_sum(h)",
-    "histogram_quantile(0.9, h)",
-]
-
-
-def observed(chance: random.Random) -> list[tuple[int, Histograms | float]]:
-    """Three hours of a native histogram that is reset, said to be reset, ends and begins again, and changes its schema and its zero bucket."""
-    samples: list[tuple[int, Histograms | float]] = []
-    schema, zero, counts = 2, 0.001, [0.0] * 8
-    for at in range(0, 3 * HOUR_MS, 15_000):
-        hint = ""
-        if chance.random() < 0.01:
-            schema, zero = chance.choice([(2, 0.001), (0, 0.001), (2, 0.5), (3, 0.001)])
-            counts = [0.0] * 8 if chance.random() < 0.5 else counts
-        if chance.random() < 0.01:
-            counts, hint = [0.0] * 8, chance.choice(["", " counter_reset_hint:reset"])
-        counts = [count + chance.choice([0, 0, 1, 5]) for count in counts]
-        buckets = " ".join(map(str, counts[1:]))
-        text = f"{{{{schema:{schema} count:{sum(counts)} sum:{sum(counts) * 1.5} z_bucket:{counts[0]} z_bucket_w:{zero}{hint} offset:-2 buckets:[{buckets}]}}}}"
-        if chance.random() < 0.95 and not HOUR_MS < at < HOUR_MS + 12 * MINUTE_MS:
-            samples.append((T0 + at + (0 if chance.random() < 0.5 else chance.randrange(14_000)), histogram_text.parse(text)))
-        if chance.random() < 0.01:
-            samples.append((T0 + at + 14_999, STALE))
-    return samples
-
-
-async def test_native_histograms(both: Both) -> None:
-    """Two hours rolled up and one that is not: over whole buckets everything is as of the histograms, resets, schemas and all, from few of them."""
-    chance = random.Random(9)
-    for job in ("a", "b"):
-        both.add("h", observed(chance), job=job)
-    await both.rolled_up(2)
-    for text in EXACT_OF_HISTOGRAMS:
-        for step in (5, 60):
-            found, wanted = await both.ask(text, 5 * MINUTE_MS, 3 * HOUR_MS, step * MINUTE_MS)
-            same(found, wanted)
-            assert infos(found) == ["uses 5-minute rollups before 2026-09-21T17:00:00Z"], text
-    files = (await both.cold.manifests.read(0)).files("histograms")
-    assert [file.resolution for file in files] == [300, 300, 0]
-    assert files[0].rows < 200
-    assert files[2].rows > 400
-
-
 async def test_days_are_files(both: Both) -> None:
     """What was an hour's file each is one, of series and exemplars too; nobody sees a difference, nor late rows twice, and a year is a few hundred files."""
     chance = random.Random(5)
@@ -253,79 +120,6 @@ async def test_days_are_files(both: Both) -> None:
             await both.cold.roll()
             assert await both.cold.roll_up() == 0
             assert await both.cold.gather() == 1, "of series alone"
-
-
-async def test_other_windows_of_histograms(both: Both) -> None:
-    """They are of whole buckets, scaled; what adds all of them up counts those that were left out."""
-    both.add(
-        "h",
-        [
-            (T0 + at, histogram_text.parse(f"{{{{schema:0 count:{at // 1000 + 2} sum:{at / 1000} buckets:[1 {at // 1000 + 1}]}}}}"))
-            for at in range(0, 3 * HOUR_MS, 15_000)
-        ],
-    )
-    assert await both.rolled_up(2) == 2
-    start, end = 10 * MINUTE_MS + 20_000, 3 * HOUR_MS - MINUTE_MS
-    for text, wanted in (
-        ("histogram_count(rate(h[1m]))", 1.0),
-        ("histogram_count(increase(h[2m]))", 120.0),
-        ("count_over_time(h[1m])", 4.0),
-        ("histogram_sum(irate(h[5m]))", 1.0),
-    ):
-        for step in (MINUTE_MS, 15_000):
-            found, _ = await both.ask(text, start, end if step == MINUTE_MS else start + 5 * MINUTE_MS, step)
-            assert values(found) == pytest.approx([wanted] * len(values(found))), text
-            [told] = infos(found)
-            assert told.startswith("uses 5-minute rollups before 2026-09-21T1")
-            assert ":00:00Z: approximate there; " in told
-            assert "of native histograms" in told
-    for text in ("histogram_sum(avg_over_time(h[10m]))", "histogram_sum(sum_over_time(h[10m]))"):
-        found, known = await both.ask(text, 15 * MINUTE_MS, end, 5 * MINUTE_MS)
-        assert values(found) == pytest.approx(values(known), rel=0.02)
-        assert len(infos(found)) == 1
-    found, known = await both.ask("histogram_count(rate(h[1m]))", 2 * HOUR_MS + MINUTE_MS, end, MINUTE_MS)
-    same(found, known)
-    assert infos(found) == []
-
-
-async def test_a_histogram_that_comes_late_is_beside_the_others(both: Both) -> None:
-    """In its place in time; one that is sent again replaces the one that stayed, hot and cold, and what that stood for is forgotten."""
-    at = range(0, HOUR_MS, 15_000)
-    both.add("h", [(T0 + one, histogram_text.parse(f"{{{{schema:0 count:{one // 1000} sum:1 buckets:[{one // 1000}]}}}}")) for one in at])
-    assert await both.rolled_up(1) == 1
-    late = histogram_text.parse("{{schema:0 count:602 sum:7 buckets:[602]}}")
-    both.add(
-        "h",
-        [(T0 + 10 * MINUTE_MS + 2_000, late), (T0 + 15 * MINUTE_MS, histogram_text.parse("{{schema:0 count:900 sum:8 buckets:[900]}}"))],
-    )
-    for rolls in (False, True):
-        await both.stored.flush()
-        if rolls:
-            await both.cold.roll()
-            assert await both.cold.roll_up() == 0
-        for text, until in (("histogram_sum(h)", 55), ("histogram_count(h)", 55), ("count_over_time(h[5m])", 10)):
-            found, wanted = await both.ask(text, 5 * MINUTE_MS, until * MINUTE_MS, 5 * MINUTE_MS)
-            same(found, wanted)
-        found, wanted = await both.ask("histogram_count(rate(h[10m]))", 10 * MINUTE_MS, 55 * MINUTE_MS, 5 * MINUTE_MS)
-        assert values(found) == pytest.approx(values(wanted), rel=0.1)
-
-
-async def test_classic_histograms_are_counters(both: Both) -> None:
-    """Their quantiles are those of the samples."""
-    chance = random.Random(3)
-    counts = [0, 0, 0]
-    samples: dict[str, list[tuple[int, float]]] = {le: [] for le in ("0.1", "1", "+Inf")}
-    for at in range(0, 3 * HOUR_MS, 15_000):
-        counts = [0, 0, 0] if chance.random() < 0.01 else [count + chance.randrange(3) * place for place, count in enumerate(counts, 1)]
-        for le, count in zip(samples, counts, strict=True):
-            samples[le].append((T0 + at, float(count)))
-    for le, own in samples.items():
-        both.add("c_bucket", own, le=le)
-    assert await both.rolled_up(2) == 2
-    for text in ("histogram_quantile(0.9, sum by (le) (rate(c_bucket[30m])))", "histogram_quantile(0.5, increase(c_bucket[5m]))"):
-        found, wanted = await both.ask(text, 5 * MINUTE_MS, 3 * HOUR_MS, 5 * MINUTE_MS)
-        same(found, wanted)
-        assert infos(found) == ["uses 5-minute rollups before 2026-09-21T17:00:00Z"]
 
 
 async def test_what_comes_late_stays_beside_a_rollup(both: Both) -> None:

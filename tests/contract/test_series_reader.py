@@ -2,42 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator
 
 import numpy as np
 import pytest
 
-from tael.errors import Rejected, TooLarge, Unavailable
-from tael.metrics.identity import labels_id
+from tael.errors import TooLarge
 from tael.model.series import (
     STALE,
-    STALE_BITS,
     Exemplar,
     Family,
-    Grid,
-    GridFunction,
     GridRequest,
-    Matcher,
-    MatchOp,
-    Samples,
     Selection,
     labels_of,
 )
-from tael.storage.api import Answer, Shard
-from tael.storage.clickhouse.series import reader as series
-from tael.storage.clickhouse.series.reader import ClickHouseSeries
-from tael.storage.gather import Shards
-from tael.storage.merged_series import MergedSeries
 from tael.vectors.histograms.text import expressions, parse
-from tests.support.hotnode import HotNode
 from tests.support.series import MemorySeries, SeriesStore, StoredSeries
-from tests.support.storage import COMPOSITIONS, MakeNode, composed, open_tier
-
-T0 = 1_790_002_800_000
-"""The start of an hour."""
-MINUTE, HOUR = 60_000, 3_600_000
-EVER = (0, T0 + 24 * HOUR)
-MANY = 1_000_000
+from tests.support.series_questions import EVER, HOUR, MANY, MINUTE, T0, grid_of, matchers, named, request, select
+from tests.support.storage import COMPOSITIONS, composed
 
 
 @pytest.fixture(params=["memory", *COMPOSITIONS])
@@ -48,41 +30,6 @@ async def store(request: pytest.FixtureRequest) -> AsyncIterator[SeriesStore]:
         return
     async with composed(request, request.param) as tier:
         yield StoredSeries(tier)
-
-
-def matchers(*texts: str) -> tuple[Matcher, ...]:
-    """``job=~a|b`` as a matcher."""
-    found = []
-    for text in texts:
-        at = next(index for index, char in enumerate(text) if char in "=!")
-        op: MatchOp = text[at : at + 2] if text[at : at + 2] in ("=~", "!=", "!~") else "="  # type: ignore[assignment]  # one of them
-        found.append(Matcher(text[:at], op, text[at + len(op) :]))
-    return tuple(found)
-
-
-def named(name: str, start: int = EVER[0], end: int = EVER[1]) -> Selection:
-    return Selection(matchers(f"__name__={name}"), start, end)
-
-
-def shown(samples: Samples) -> dict[str, list[tuple[int, object]]]:
-    """Samples by series, relative to T0; stale markers and histograms as text."""
-    result = {}
-    texts = [] if samples.histograms is None else expressions(samples.histograms)
-    bits = samples.values.view(np.uint64)
-    for row, labels in enumerate(samples.labels):
-        found: list[tuple[int, object]] = []
-        for at in range(samples.offsets[row], samples.offsets[row + 1]):
-            value: object = "stale" if bits[at] == STALE_BITS else float(samples.values[at])
-            if samples.histogram is not None and samples.histogram[at] >= 0:
-                value = texts[samples.histogram[at]]
-            found.append((int(samples.times_ms[at]) - T0, value))
-        result[",".join("=".join(pair) for pair in labels)] = found
-    return result
-
-
-async def select(store: SeriesStore, *texts: str, start: int = EVER[0], end: int = EVER[1]) -> dict[str, list[tuple[int, object]]]:
-    await store.flush()
-    return shown((await store.reader.select("t1", Selection(matchers(*texts), start, end), MANY)).value)
 
 
 async def series_of(store: SeriesStore, *texts: str) -> list[str]:
@@ -231,16 +178,6 @@ async def test_more_samples_than_asked_for_are_too_large(store: SeriesStore) -> 
             await store.reader.grid("t1", request("last", "many", T0 + 10), 4)
 
 
-def request(function: GridFunction, name: str, start: int, *, steps: int = 1, step: int = MINUTE, window: int = 5 * MINUTE) -> GridRequest:
-    return GridRequest(matchers(f"__name__={name}"), function, start, start + (steps - 1) * step, step if steps > 1 else 0, window)
-
-
-async def grid_of(store: SeriesStore, function: GridFunction, name: str, start: int, *, steps: int = 1) -> Grid | None:
-    await store.flush()
-    answer: Answer[Grid] | None = await store.reader.grid("t1", request(function, name, start, steps=steps), MANY)
-    return None if answer is None else answer.value
-
-
 async def test_labels_are_listed_by_hour(store: SeriesStore) -> None:
     """Names, values and series of the hours that a range touches, ordered, with a limit."""
     store.add({"__name__": "up", "job": "b", "zone": "z"}, [(T0, 1.0)])
@@ -260,57 +197,6 @@ async def test_labels_are_listed_by_hour(store: SeriesStore) -> None:
     listed = (await reader.list_series("t1", ever, 2)).value
     assert listed == [labels_of({"__name__": "Up", "job": "c"}), labels_of({"__name__": "up", "job": "a"})]
     assert (await reader.label_names("t2", ever, 0)).value == []
-
-
-async def test_a_mean_that_overflows_on_a_shard_is_left_to_the_caller(shared_hot_node: HotNode) -> None:
-    async with open_tier([shared_hot_node]) as tier:
-        stored = StoredSeries(tier)
-        for name, value in (("huge", 1.5e308), ("large", 1e300)):
-            stored.add({"__name__": name}, [(T0 + at, value) for at in range(2)])
-        assert await grid_of(stored, "avg_over_time", "huge", T0 + 10) is None
-        grid = await grid_of(stored, "avg_over_time", "large", T0 + 10)
-        assert grid is not None
-        assert grid.values.tolist() == [[1e300]]
-
-
-@pytest.mark.parametrize("most", [2, 3])
-async def test_a_shard_loads_the_labels_of_so_many_series_only(shared_hot_node: HotNode, most: int) -> None:
-    """Whatever asks for them: more are refused, unless it is a list that ends before."""
-    async with open_tier([shared_hot_node]) as tier:
-        stored = StoredSeries(tier)
-        for job in "cba":
-            stored.add({"__name__": "up", "job": job}, [(T0, 1.0)])
-        stored.add_exemplar(Exemplar(labels_of({"__name__": "up", "job": "a"}), T0, 1.0, (("trace_id", "ab"),)))
-        await stored.flush()
-        reader = ClickHouseSeries(tier.clickhouses[0], max_series=most)
-        selection = Selection(matchers("__name__=up"), T0 - HOUR, T0)
-        first = [labels_of({"__name__": "up", "job": job}) for job in "ab"]
-        assert (await reader.list_series("t1", selection, 2)).value == first
-        asked = (
-            lambda: reader.select("t1", selection, MANY),
-            lambda: reader.grid("t1", request("last", "up", T0), MANY),
-            lambda: reader.list_series("t1", selection, 0),
-            lambda: reader.exemplars("t1", [selection.matchers], T0, T0),
-        )
-        for ask in asked:
-            if most == 3:
-                assert await ask()
-                continue
-            with pytest.raises(TooLarge, match="too many series"):
-                await ask()
-
-
-async def test_a_shard_does_not_answer_more_histograms_than_there_is_room_for(shared_hot_node: HotNode) -> None:
-    async with open_tier([shared_hot_node]) as tier:
-        stored = StoredSeries(tier)
-        wide = parse("{{schema:0 count:3000 sum:5 buckets:[" + "1 " * 3000 + "]}}")
-        stored.add({"__name__": "wide"}, [(T0 + at, wide) for at in range(20)])
-        await stored.flush()
-        selection = Selection(matchers("__name__=wide"), T0 - 1, T0 + 100)
-        reader = ClickHouseSeries(tier.clickhouses[0])
-        assert len((await reader.select("t1", selection, MANY)).value.times_ms) == 20
-        with pytest.raises(TooLarge, match="too many samples"):
-            await reader.select("t1", selection, 20_000)
 
 
 async def test_metadata_is_listed_by_family(store: SeriesStore) -> None:
@@ -341,93 +227,3 @@ async def test_exemplars_come_by_series_and_time(store: SeriesStore) -> None:
     several = [matchers("__name__=~up|down"), matchers("__name__=up")]
     assert (await store.reader.exemplars("t1", several, T0, T0 + 9)).value == exemplars
     assert (await store.reader.exemplars("t1", several[1:], T0 + 5, T0 + 8)).value == exemplars[4:5]
-
-
-@pytest.mark.parametrize("function", ["last", "rate"])
-async def test_a_long_grid_is_read_in_stretches(shared_hot_node: HotNode, function: GridFunction, monkeypatch: pytest.MonkeyPatch) -> None:
-    """And is the same as in one piece; a series that is only in some of them is empty in the others."""
-    async with open_tier([shared_hot_node]) as tier:
-        store = StoredSeries(tier)
-        store.add({"__name__": "c", "n": "0"}, [(T0 + at * 15_000, float(at)) for at in range(100)])
-        store.add({"__name__": "c", "n": "1"}, [(T0 + at * 15_000, float(at * 2)) for at in range(70, 100)])
-        whole = await grid_of(store, function, "c", T0, steps=27)
-        monkeypatch.setattr(series, "GRID_STEPS", 10)
-        pieces = await grid_of(store, function, "c", T0, steps=27)
-    assert whole is not None
-    assert pieces is not None
-    assert list(whole.labels) == list(pieces.labels)
-    assert np.array_equal(whole.present, pieces.present)
-    assert np.array_equal(whole.values, pieces.values, equal_nan=True)
-
-
-async def test_a_shard_that_does_not_answer_is_named(hot_nodes: MakeNode) -> None:
-    """What the other one has is there."""
-    nodes = [hot_nodes(), hot_nodes()]
-    async with open_tier(nodes) as tier:
-        stored = StoredSeries(tier)
-        stored.add({"__name__": "up"}, [(T0, 1.0)])
-        await stored.flush()
-        nodes[1].kill()
-        reader = stored.reader
-        answers: Iterable[Answer[object] | None] = [
-            await reader.select("t1", named("up"), MANY),  # type: ignore[list-item]  # any value
-            await reader.grid("t1", request("last", "up", T0), MANY),  # type: ignore[list-item]
-            await reader.label_names("t1", named("up"), 0),  # type: ignore[list-item]
-        ]
-        assert [answer.missing for answer in answers if answer is not None] == [("shard-1",)] * 3
-        nodes[0].kill()
-        with pytest.raises(Unavailable):
-            await reader.select("t1", named("up"), MANY)
-
-
-async def test_series_that_two_shards_know_are_one(shared_hot_node: HotNode, second_hot_node: HotNode) -> None:
-    """Their samples together; a grid of them is left to the caller."""
-    async with open_tier([shared_hot_node]) as first, open_tier([second_hot_node]) as second:
-        for tier, shift in ((first, 0), (second, 1)):
-            stored = StoredSeries(tier)
-            stored.add({"__name__": "up"}, [(T0 + 2 * at + shift, float(shift)) for at in range(3)])
-            stored.add({"__name__": "up"}, [(T0 + 10, float(shift))])
-            stored.add({"__name__": "up", "only": str(shift)}, [(T0, 1.0)])
-            await stored.flush()
-        reader = MergedSeries(
-            Shards([Shard("a", ClickHouseSeries(first.clickhouses[0])), Shard("b", ClickHouseSeries(second.clickhouses[0]))])
-        )
-        found = shown((await reader.select("t1", named("up"), MANY)).value)
-        assert found["__name__=up"] == [(0, 0.0), (1, 1.0), (2, 0.0), (3, 1.0), (4, 0.0), (5, 1.0), (10, 1.0)]
-        assert list(found) == ["__name__=up", "__name__=up,only=0", "__name__=up,only=1"]
-        assert await reader.grid("t1", request("last", "up", T0 + 10), MANY) is None
-
-
-async def test_a_regular_expression_that_is_none_is_refused(shared_hot_node: HotNode) -> None:
-    """It is the query that is wrong, not the shard."""
-    async with open_tier([shared_hot_node]) as tier:
-        stored = StoredSeries(tier)
-        stored.add({"__name__": "up"}, [(T0, 1.0)])
-        await stored.flush()
-        with pytest.raises(Rejected):
-            await stored.reader.select("t1", Selection(matchers("__name__=~("), *EVER), MANY)
-
-
-async def test_a_series_under_two_numbers_is_one(shared_hot_node: HotNode, second_hot_node: HotNode) -> None:
-    """Its number is made otherwise since docs/adr/0024: what was written before an upgrade goes on behind it, on whatever shard."""
-    labels = labels_of({"__name__": "up", "job": "api", "n": "0"})
-    others = [labels_of({"__name__": "up", "job": "api", "n": name}) for name in ("1", "2")]
-    for nodes in ([shared_hot_node], [shared_hot_node, second_hot_node]):
-        async with open_tier(nodes, tiering="hot") as tier:
-            store = StoredSeries(tier)
-            before = labels_id("t1", labels)
-            store.add(labels, [(T0 + step * MINUTE, float(step)) for step in range(10)], number=before)
-            store.add(labels, [(T0 + step * MINUTE, float(step)) for step in range(8, 20)])
-            for other in others:
-                store.add(other, [(T0, 1.0)])
-            found = await select(store, "__name__=up")
-            assert list(found) == [",".join("=".join(pair) for pair in one) for one in (labels, *others)]
-            assert found[",".join("=".join(pair) for pair in labels)] == [(step * MINUTE, float(step)) for step in range(20)]
-            asked = Selection(matchers("__name__=up"), *EVER)
-            assert (await store.reader.list_series("t1", asked, 0)).value == [labels, *others]
-            assert (await store.reader.list_series("t1", asked, 2)).value == [labels, others[0]]
-            request = GridRequest(matchers("__name__=up"), "rate", T0 + 5 * MINUTE, T0 + 15 * MINUTE, MINUTE, 5 * MINUTE)
-            assert await store.reader.grid("t1", request, MANY) is None
-            elsewhere = GridRequest(matchers("__name__=up"), "rate", T0 + 16 * MINUTE, T0 + 19 * MINUTE, MINUTE, 5 * MINUTE)
-            assert (answer := await store.reader.grid("t1", elsewhere, MANY)) is not None
-            assert list(answer.value.labels) == [labels]

@@ -14,8 +14,8 @@ from tael.storage.gather import AllOf
 from tael.storage.merged import MergedSpanCounts
 from tael.storage.merged_series import MergedSeries
 from tael.storage.span_series import SpanSeries
-from tests.contract.test_series_reader import matchers
 from tests.support.series import MemorySeries
+from tests.support.series_questions import matchers
 from tests.support.storage import START_NS, HotTier, lone, new_trace_id, of_service, wire_span
 
 S, MS = 10**9, 10**6
