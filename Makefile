@@ -58,7 +58,7 @@ compose-test: dev ## Bring the offline compose up on a Docker engine, send spans
 
 .PHONY: helm-test
 helm-test: dev ## Lint the chart, render many sets of values, validate the manifests against Kubernetes' schemas
-	$(PY) -m pytest -q tests/unit/test_deploy.py
+	$(PY) -m pytest -q tests/unit/test_chart.py tests/unit/test_alerts_and_dashboards.py
 
 SECONDS ?= 900
 SEED ?= 1

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,136 +15,19 @@ import yaml
 
 from services.wiring import all_settings
 from tael.runtime.config import PREFIX, load
+from tests.support.chart import BACKENDS, CHART, IMAGE, VALUES, of_kind, render, settings_of
 from tests.support.deploy import DEPLOY, compose, filled, model_of, pinned
 
-CHART = DEPLOY / "helm" / "tael"
 GOLDEN = Path(__file__).parents[1] / "golden" / "helm"
 KUBERNETES = ("1.30", "1.35")
 SERVICES = {"coordinator", "ingest", "query", "compactor"}
-IMAGE = {"repository": "registry.example/obs/tael"}
-BACKENDS = {
-    "evaluation": {"enabled": False},
-    "nats": {"url": "nats://nats:4222"},
-    "clickhouse": {"urls": ["http://clickhouse:8123"]},
-    "s3": {"url": "http://minio:9000"},
-}
 # Kinds that Kubernetes' own schemas do not know.
 CUSTOM = {"HTTPRoute", "GRPCRoute", "PodMonitor", "ServiceMonitor", "PrometheusRule"}
-VALUES: dict[str, dict[str, Any]] = {
-    "default": {"image": IMAGE},
-    "everything on": {
-        "global": {"imageRegistry": "mirror.example/hub"},
-        "image": {"repository": "obs/tael", "digest": "sha256:" + "0" * 64},
-        "evaluation": {"enabled": True, "storageClass": "fast"},
-        "retention": {"traceDays": 7, "logDays": 14, "metricDays": 90},
-        "extraEnv": [{"name": "SSL_CERT_FILE", "value": "/ca/ca.pem"}],
-        "extraVolumes": [{"name": "ca", "configMap": {"name": "ca"}}],
-        "extraVolumeMounts": [{"name": "ca", "mountPath": "/ca", "readOnly": True}],
-        "initContainers": [{"name": "wait", "image": "busybox:1.37.0", "command": ["true"]}],
-        "probes": {"liveness": {"failureThreshold": 9}},
-        "ingest": {
-            "podAnnotations": {"a": "b"},
-            "nodeSelector": {"pool": "ingest"},
-            "tolerations": [{"operator": "Exists"}],
-            "affinity": {"podAntiAffinity": {}},
-            "priorityClassName": "high",
-            "probes": {"readiness": {"periodSeconds": 7}},
-            "podSecurityContext": {"runAsUser": 20000},
-        },
-        "ingress": {"enabled": True, "queryHost": "tael.example", "otlpGrpcHost": "grpc.example", "grpcAnnotations": {"x": "GRPC"}},
-        "gateway": {
-            "enabled": True,
-            "parentRefs": [{"name": "public"}],
-            "queryHosts": ["tael.example"],
-            "otlpHttpHosts": ["otlp.example"],
-            "otlpGrpcHosts": ["grpc.example"],
-        },
-        "networkPolicy": {
-            "enabled": True,
-            "clients": [{"namespaceSelector": {}}],
-            "monitoring": [{"namespaceSelector": {"matchLabels": {"name": "monitoring"}}}],
-        },
-        "podMonitor": {"enabled": True, "labels": {"release": "prometheus"}},
-        "prometheusRule": {"enabled": True},
-        "dashboards": {"enabled": True},
-        "datasources": {"enabled": True},
-    },
-    "two shards, own secret, scaled and reachable": {
-        **BACKENDS,
-        "image": {**IMAGE, "tag": "1.2.3"},
-        "imagePullSecrets": [{"name": "pull"}],
-        "serviceMonitor": {"enabled": True, "labels": {"release": "prometheus"}},
-        "datasources": {"enabled": True, "token": "TAEL_TOKEN"},
-        "clickhouse": {"urls": ["http://ch-0:8123", "https://ch-1:8443"], "user": "tael"},
-        "wal": {"replicas": 3, "maxBytes": "32GiB"},
-        "nats": {"url": "tls://nats:4222", "credentials": {"existing": "tael-nats", "key": "tael.creds"}},
-        "secret": {"existing": "tael-keys"},
-        "tokens": {"existing": "tael-tokens"},
-        "tls": {"existing": "tael-tls", "clientCa": True},
-        "trust": {"existing": "tael-trust", "clientCert": True},
-        "s3": {"url": "https://s3.example", "auth": "role"},
-        "serviceAccount": {"annotations": {"eks.amazonaws.com/role-arn": "arn:aws:iam::1:role/tael"}},
-        "ingest": {
-            "autoscaling": {
-                "enabled": True,
-                "metrics": [
-                    {"type": "External", "name": "tael_ingest_request_p99_seconds", "averageValue": "250m", "selector": {"cluster": "a"}}
-                ],
-            },
-            "service": {"type": "LoadBalancer", "annotations": {"a": "b"}},
-            "settings": {"TAEL_MAX_REQUEST_BYTES": "32MiB"},
-        },
-        "query": {
-            "autoscaling": {
-                "enabled": True,
-                "minReplicas": 3,
-                "metrics": [{"type": "Pods", "name": "tael_query_waiting", "averageValue": 2}],
-                "behavior": {"scaleDown": {"stabilizationWindowSeconds": 600}},
-            }
-        },
-        "ingress": {
-            "enabled": True,
-            "className": "nginx",
-            "queryHost": "tael.example",
-            "otlpHttpHost": "otlp.example",
-            "tls": [{"hosts": ["tael.example"]}],
-        },
-    },
-    "small, made secret": {
-        **BACKENDS,
-        "image": IMAGE,
-        "networkPolicy": {"enabled": False},
-        "coordinator": {"replicas": 1, "resources": {}},
-        "secret": {"values": {"TAEL_CLICKHOUSE_PASSWORD": 'p"a: $s', "TAEL_S3_SECRET_KEY": "0123"}},
-        "serviceAccount": {"create": False},
-        "podDisruptionBudget": {"enabled": False},
-        "settings": {"TAEL_MAX_LAG_SECS": 600},
-        "podLabels": {"team": "obs"},
-        "tolerations": [{"key": "dedicated", "operator": "Exists"}],
-        "nodeSelector": {"kubernetes.io/os": "linux"},
-        "priorityClassName": "high",
-    },
-}
 
 
 @pytest.fixture(scope="module", params=VALUES)
 def manifests(request: pytest.FixtureRequest) -> list[dict[str, Any]]:
     return render(VALUES[request.param])
-
-
-def render(values: dict[str, Any]) -> list[dict[str, Any]]:
-    with helm_python.Chart.load(str(CHART)) as chart:
-        rendered: dict[str, str] = chart.render(values, name="tael", namespace="obs")
-    return [each for path, text in rendered.items() if path.endswith(".yaml") for each in yaml.safe_load_all(text) if each]
-
-
-def settings_of(manifests: list[dict[str, Any]]) -> dict[str, str]:
-    (found,) = [m["data"] for m in of_kind(manifests, "ConfigMap") if m["metadata"]["name"] == "tael"]
-    return dict(found)
-
-
-def of_kind(manifests: list[dict[str, Any]], kind: str) -> list[dict[str, Any]]:
-    return [manifest for manifest in manifests if manifest["kind"] == kind]
 
 
 def test_chart_lints_strictly() -> None:
@@ -427,71 +309,6 @@ def test_a_pod_is_shaped_by_its_services_values() -> None:
     assert "priorityClassName" not in query["spec"]
     images = {s["spec"]["template"]["spec"]["containers"][0]["image"] for s in of_kind(render(VALUES["everything on"]), "StatefulSet")}
     assert all(image.startswith("mirror.example/hub/") and image.count(".io/") == 0 for image in images)
-
-
-def test_every_alert_asks_for_metrics_that_exist() -> None:
-    text = (DEPLOY.parent / "docs" / "operations.md").read_text()
-    (rule,) = of_kind(render(VALUES["everything on"]), "PrometheusRule")
-    asked = {name for group in rule["spec"]["groups"] for each in group["rules"] for name in re.findall(r"tael_\w+", each["expr"])}
-    assert asked
-    assert not [name for name in asked if f"`{name}" not in text]
-
-
-def test_every_alert_has_its_meaning_and_action_in_the_document_and_no_other_is_there() -> None:
-    section = (DEPLOY.parent / "docs" / "operations.md").read_text().partition("### What each alert means")[2].partition("\n#")[0]
-    rows = [[cell.strip() for cell in line.strip("|").split(" | ")] for line in section.splitlines() if line.startswith("| `Tael")]
-    (rule,) = of_kind(render(VALUES["everything on"]), "PrometheusRule")
-    alerts = [each["alert"] for group in rule["spec"]["groups"] for each in group["rules"]]
-    assert [row[0].strip("` |") for row in rows] == alerts
-    assert all(len(row) == 3 and min(map(len, row)) > 10 for row in rows)
-
-
-def test_grafana_gets_a_data_source_for_each_api_and_each_leads_to_the_others() -> None:
-    sources = yaml.safe_load((DEPLOY / "grafana/provisioning/datasources/tael.yaml").read_text())["datasources"]
-    assert {(source["type"], source["url"]) for source in sources} == {
-        ("tempo", "http://query:7701/tempo"),
-        ("prometheus", "http://query:7701/prometheus"),
-        ("loki", "http://query:7701/loki-api"),
-        ("jaeger", "http://query:7701/jaeger"),
-    }
-    uids = {source["uid"] for source in sources}
-    assert sources[0]["jsonData"]["streamingEnabled"] == {"search": True, "metrics": True}
-    named = re.findall(r'"datasourceUid": "([^"]+)"', json.dumps(sources))
-    assert set(named) == uids - {"tael-jaeger"}
-
-
-def test_dashboards_use_the_data_sources_that_are_provisioned() -> None:
-    sources = yaml.safe_load((DEPLOY / "grafana/provisioning/datasources/tael.yaml").read_text())["datasources"]
-    boards = [json.loads(path.read_text()) for path in (DEPLOY / "grafana/dashboards").glob("*.json")]
-    used = [set(datasource_uids(board)) for board in boards]
-    assert all(used)
-    assert set().union(*used) == {source["uid"] for source in sources} - {"tael-jaeger"}
-    assert {board["uid"] for board in boards} == {"tael-services", "tael-service", "tael-llm", "tael-logs", "tael-tael", "tael-trace"}
-    for board in boards:
-        assert len({panel["id"] for panel in board["panels"]}) == len(board["panels"])
-
-
-def test_the_dashboard_of_tael_itself_asks_for_metrics_that_exist() -> None:
-    text = (DEPLOY.parent / "docs" / "operations.md").read_text()
-    board = json.loads((DEPLOY / "grafana/dashboards/tael.json").read_text())
-    asked = {
-        re.sub(r"_(bucket|sum|count)$", "", name)
-        for p in board["panels"]
-        for t in p["targets"]
-        for name in re.findall(r"tael_\w+", t["expr"])
-    }
-    assert asked
-    assert not [name for name in asked if f"`{name}" not in text]
-
-
-def datasource_uids(value: Any) -> Iterator[str]:
-    if isinstance(value, dict):
-        if isinstance(value.get("datasource"), dict):
-            yield value["datasource"]["uid"]
-        value = list(value.values())
-    if isinstance(value, list):
-        for item in value:
-            yield from datasource_uids(item)
 
 
 def test_dockerfile_builds_anywhere() -> None:
