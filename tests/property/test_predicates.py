@@ -45,8 +45,9 @@ from tael.model.time import ALL_TIME
 from tael.otlp.anyvalue import encode_attributes
 from tael.otlp.matches import log_test, span_test
 from tael.storage.api import LogQuery, SpanQuery
+from tael.storage.clickhouse.columns import LOG_COLUMNS, SPAN_COLUMNS, Column
 from tael.storage.clickhouse.log_lines import KNOWN_IF, LEVEL_SHOWN
-from tael.storage.clickhouse.predicate import LOG_COLUMNS, SPAN_COLUMNS, Column, condition, conditions
+from tael.storage.clickhouse.predicate import condition, conditions
 from tests.support.hotnode import HotNode
 from tests.support.storage import START_NS, HotTier, logs_of, of_service, open_tier, wire_log, wire_span
 

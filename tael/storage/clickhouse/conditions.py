@@ -8,7 +8,8 @@ from typing import Any, Final
 
 from tael.model.predicate import Predicate
 from tael.model.time import NS_PER_SECOND, TimeRange
-from tael.storage.clickhouse.predicate import Column, conditions
+from tael.storage.clickhouse.columns import Column
+from tael.storage.clickhouse.predicate import conditions
 
 _LAST_HOUR_NS = (1 << 32) * NS_PER_SECOND
 """Hours are stored in 32 bits of seconds and wrap around beyond, and before 1970. A bound there is not used as a condition."""

@@ -14,10 +14,11 @@ from tael.model.streams import INDEX_LABELS
 from tael.model.time import NS_PER_MS, NS_PER_SECOND, TimeRange
 from tael.storage.api import LogCounts
 from tael.storage.clickhouse import log_lines
+from tael.storage.clickhouse.columns import LOG_COLUMNS
 from tael.storage.clickhouse.conditions import Statement, bounded
 from tael.storage.clickhouse.labels import matching
 from tael.storage.clickhouse.log_query_builder import counted_groups
-from tael.storage.clickhouse.predicate import LOG_COLUMNS, condition
+from tael.storage.clickhouse.predicate import condition
 from tael.storage.clickhouse.source import Source
 from tael.storage.clickhouse.streams import stream_matchers
 

@@ -12,9 +12,9 @@ from tael.model.predicate import required_service
 from tael.model.time import NS_PER_MS, TimeRange, signed_ns
 from tael.storage.api import LogCounts, LogCursor, LogQuery
 from tael.storage.clickhouse import log_lines, log_rows
+from tael.storage.clickhouse.columns import log_columns
 from tael.storage.clickhouse.conditions import CONDITION_FIRST, Conditions, Statement, Written, instant
 from tael.storage.clickhouse.labels import matching
-from tael.storage.clickhouse.predicate import log_columns
 from tael.storage.clickhouse.source import Source
 from tael.storage.clickhouse.streams import stream_matchers
 

@@ -15,8 +15,8 @@ from tael.model.predicate import EVERYTHING, Compare, Contains, Predicate, all_o
 from tael.model.time import MAX_NS, TimeRange, signed_ns, whole_hours
 from tael.storage.api import Cursor, SpanQuery
 from tael.storage.clickhouse import groups, rows
+from tael.storage.clickhouse.columns import SPAN_COLUMNS, Column
 from tael.storage.clickhouse.conditions import CONDITION_FIRST, Conditions, Statement, instant
-from tael.storage.clickhouse.predicate import SPAN_COLUMNS, Column
 from tael.storage.clickhouse.source import Source
 
 _CONTENT: Final = intrinsic("llm_content")

@@ -16,9 +16,9 @@ from tael.otlp.prices import Prices, read_prices, with_cost
 from tael.storage.api import MAX_FIND_LIMIT, Answer, Cursor, ServiceStats, SpanQuery, TraceTooLong
 from tael.storage.clickhouse import groups, lacking, query_builder, rows, service_counts
 from tael.storage.clickhouse.client import POINT_LIMITS, QUERY_LIMITS, ClickHouse, Limits
+from tael.storage.clickhouse.columns import span_columns
 from tael.storage.clickhouse.conditions import Statement, bounded
 from tael.storage.clickhouse.narrowing import Newest
-from tael.storage.clickhouse.predicate import span_columns
 from tael.storage.clickhouse.query_builder import SpanKey
 from tael.storage.clickhouse.source import HotTables, Source
 from tael.storage.merge import most_complete, newest_first, oldest_first, once_each

@@ -15,9 +15,10 @@ from tael.model.time import NS_PER_SECOND, TimeRange
 from tael.storage.api import Answer
 from tael.storage.clickhouse.attribute_keys import ClickHouseAttributeKeys
 from tael.storage.clickhouse.client import ClickHouse
+from tael.storage.clickhouse.columns import SPAN_COLUMNS
 from tael.storage.clickhouse.conditions import Statement
 from tael.storage.clickhouse.flatten import UNKNOWN_SERVICE
-from tael.storage.clickhouse.predicate import SPAN_COLUMNS, condition
+from tael.storage.clickhouse.predicate import condition
 from tael.storage.clickhouse.rows import text
 from tael.storage.clickhouse.source import HotTables, Source
 from tael.storage.clickhouse.traceql import statements

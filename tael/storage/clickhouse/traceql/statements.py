@@ -9,9 +9,10 @@ from typing import Any, Final
 from tael.model import predicate as p
 from tael.model.predicate import Predicate
 from tael.model.time import HOUR_NS, NS_PER_SECOND, TimeRange
+from tael.storage.clickhouse.columns import SPAN_COLUMNS
 from tael.storage.clickhouse.conditions import Conditions, Statement, instant
 from tael.storage.clickhouse.flatten import MAP_NAMES
-from tael.storage.clickhouse.predicate import SPAN_COLUMNS, condition
+from tael.storage.clickhouse.predicate import condition
 from tael.storage.clickhouse.source import Source
 from tael.storage.clickhouse.span_expressions import RANKS
 from tael.storage.clickhouse.traceql.fields import FieldColumns
