@@ -11,7 +11,7 @@ from typing import Any, Final, TypeAlias
 from tael.logql.ast import JsonParser
 from tael.logql.row import Row
 from tael.logql.stages import Run
-from tael.logql.stages.json_path import json_path, values_at
+from tael.logql.stages.json_path import Path, json_path, value_in
 from tael.logql.stages.json_scan import NO_VALUE, TOO_DEEP, characters_of, members
 from tael.logql.stages.names import path_name
 
@@ -30,6 +30,9 @@ def _no_constant(_: str) -> Any:
 
 # Numbers keep their text: a label is 1.0 or 1e3 where the line is.
 _DECODER: Final = json.JSONDecoder(object_pairs_hook=tuple, parse_float=str, parse_int=str, parse_constant=_no_constant, strict=False)
+
+
+_NONE: Final = object()
 
 
 class _Enough(Exception):
@@ -126,6 +129,36 @@ def json_paths(line: str) -> dict[str, list[str]]:
     return found
 
 
+def text_at(line: str, document: _Object | None, path: Path) -> str | None:
+    """The text of the value at a path of a line, whose ``document`` is known if it is valid; None where there is none."""
+    if document is not None:
+        try:
+            value = _member(document, path)
+        except LookupError:
+            return None
+        if isinstance(value, str):
+            return value if value.isascii() else characters_of(value)
+        if value is None or isinstance(value, bool):
+            return {None: "", True: "true", False: "false"}[value]
+    # An object or an array is shown as it is written.
+    written = value_in(line, path)
+    return None if written is None else written.raw if written.kind == "object" else written.text()
+
+
+def _member(document: _Object, path: Path) -> Any:
+    """The value at a path. Raises LookupError."""
+    value: Any = document
+    for step in path:
+        if isinstance(step, int):
+            value = (value if isinstance(value, list) else [])[step]
+        else:
+            members_of = value if isinstance(value, tuple) else ()
+            value = next((member for key, member in members_of if (key if key.isascii() else characters_of(key)) == step), _NONE)
+            if value is _NONE:
+                raise LookupError(step)
+    return value
+
+
 def _extracting(stage: JsonParser) -> Run:
     paths = [(extraction.label, json_path(extraction.expression)) for extraction in stage.extractions]
 
@@ -135,10 +168,14 @@ def _extracting(stage: JsonParser) -> Run:
         if row.line[0] not in '"{[':
             row.fail(JSON_ERROR)
             return True
-        found = values_at(row.line, [path for _, path in paths])
-        for (label, _), value in zip(paths, found, strict=True):
-            if value is not None:
-                row.set(row.name_for(label), value.raw if value.kind == "object" else value.text())
+        try:
+            document = _document(row.line)
+        except RecursionError:
+            document = None
+        found = [text_at(row.line, document, path) for _, path in paths]
+        for (label, _), text in zip(paths, found, strict=True):
+            if text is not None:
+                row.set(row.name_for(label), text)
             elif row.get(label) is None:
                 row.set(label, "")
         return True

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 from typing import Final, TypeAlias
 
 from tael.logql.stages.json_scan import Value, elements, members, value_at
@@ -68,12 +67,8 @@ def _expect(kinds: list[str], at: int, *wanted: str) -> None:
         raise ValueError(f"syntax error: unexpected {kind}, expecting {' or '.join(wanted)}")
 
 
-def values_at(text: str, paths: Sequence[Path]) -> list[Value | None]:
-    """The value at each path of a document, None where it is missing or malformed."""
-    return [_value(text, path) for path in paths]
-
-
-def _value(text: str, path: Path) -> Value | None:
+def value_in(text: str, path: Path) -> Value | None:
+    """The value at a path of a document, None where it is missing or malformed."""
     try:
         value = value_at(text, 0)[0] if text.lstrip()[:1] == "[" else Value("object", text)
         for step in path:
