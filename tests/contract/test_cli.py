@@ -300,7 +300,7 @@ async def test_no_server_is_exit_code_3() -> None:
     assert (ended.code, ended.err) == (3, f"Error: http://{bound} answers, but it is not a tael server\n")
 
 
-async def test_what_the_server_refuses_is_printed() -> None:
+async def test_errors_of_the_server_are_printed() -> None:
     """Its own words: 2 for a wrong question, 1 for what is not there."""
     async with serving(MemorySpans()) as api:
         wrong = await tael("--server", api.url, "query", "traces", "--last", "0m")

@@ -9,7 +9,7 @@ from tests.support.doubles import MemorySpans
 from tests.support.query import serving
 
 
-async def test_what_is_cold_is_shown_and_rolled_by_hand() -> None:
+async def test_cold_tier_is_shown_and_rolled_by_hand() -> None:
     """As a table and as JSON; a roll is watched until nothing older is hot."""
     async with serving(MemorySpans()) as api:
         table = await tael("cold", "status", "--server", api.url, "--format", "table")

@@ -167,7 +167,7 @@ def test_schemas_are_kept_in_the_data_directory(small_node: HotNode) -> None:
     assert any((small_node.directory / "__cache__").iterdir())
 
 
-def test_what_nobody_sends_is_refused(small_node: HotNode) -> None:
+def test_unsupported_encodings_and_external_tables_are_refused(small_node: HotNode) -> None:
     """ClickHouse's own block framing, and tables that come with a request."""
     with client_of(small_node) as clickhouse:
         for response in (

@@ -110,7 +110,7 @@ async def test_an_answer_that_is_not_read_is_ended() -> None:
         assert len(await wire.rest()) < 64 << 20
 
 
-async def test_whoever_has_been_silent_longest_makes_room() -> None:
+async def test_the_longest_idle_connection_is_closed_for_a_new_one() -> None:
     """Idle connections and stalled uploads keep nobody out; a request that is being answered is not ended."""
     async with listener(TAEL_MAX_CONNECTIONS=20) as (address, _):
         stalled = b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n\r\n12"
@@ -211,7 +211,9 @@ async def test_many_headers_are_no_way_around_the_limit() -> None:
         (b"GET /\xff\xfe HTTP/1.1\r\nHost: localhost\r\n\r\n", ""),
     ],
 )
-async def test_what_is_no_http_is_one_line_without_what_was_sent(sent: bytes, words: str, capsys: pytest.CaptureFixture[str]) -> None:
+async def test_bytes_that_are_not_http_are_logged_as_one_line_without_content(
+    sent: bytes, words: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     async with listener() as (address, _):
         wire = await Wire.open(address, sent)
         answer = await wire.rest()

@@ -90,7 +90,7 @@ def untroubled(metrics: WriterMetrics) -> bool:
 
 
 @pytest.mark.parametrize(("signal", "table", "column"), [(LOGS, "logs", "body"), (TRACES, "spans", "name")])
-async def test_each_is_stored_and_so_is_what_follows(
+async def test_damaged_items_and_those_after_them_are_stored(
     signal: str, table: str, column: str, nats_server: NatsServer, nats_client: Client, shared_hot_node: HotNode
 ) -> None:
     kv = await open_cluster(nats_server, nats_client, 64 << 20)
@@ -109,7 +109,9 @@ async def test_each_is_stored_and_so_is_what_follows(
         assert untroubled(metrics)
 
 
-async def test_whatever_is_acknowledged_is_written(nats_server: NatsServer, nats_client: Client, shared_hot_node: HotNode) -> None:
+async def test_every_acknowledged_damaged_request_is_written(
+    nats_server: NatsServer, nats_client: Client, shared_hot_node: HotNode
+) -> None:
     """Of hundreds of damaged requests of every signal those that were taken; then what others send."""
     chance = random.Random(5)
     kv = await open_cluster(nats_server, nats_client, 64 << 20)

@@ -93,7 +93,7 @@ async def test_an_empty_payload_is_accepted() -> None:
 
 
 @pytest.mark.parametrize(("priority", "error", "stored"), [(2, 0, 3), (1, 0, 3), (None, 0, 3), (0, 0, 1), (0, 1, 3), (-1, 1, 1)])
-async def test_what_a_tracer_decided_not_to_keep_is_kept_unless_set_otherwise(priority: int | None, error: int, stored: int) -> None:
+async def test_traces_that_a_tracer_sampled_out_are_kept_by_default(priority: int | None, error: int, stored: int) -> None:
     """As by Datadog's agent: a decision is the trace's, an error outweighs a rate, and a span that was picked by itself stays."""
     decided = {} if priority is None else {"_sampling_priority_v1": priority}
     picked = raw_span(span_id=10, metrics={"_dd.span_sampling.mechanism": 8})
@@ -120,7 +120,7 @@ async def test_spans_without_ids_are_left_out_alone() -> None:
         assert len(a.log.spans) == 1
 
 
-async def test_what_the_tracer_says_of_itself_is_on_the_resource() -> None:
+async def test_the_tracers_own_fields_become_resource_attributes() -> None:
     headers = {"Datadog-Meta-Lang": "python", "datadog-meta-tracer-version": "4.16.0", "Content-Encoding": "gzip"}
     async with agent() as a:
         assert await a.send(V04, gzip.compress(as_msgpack([[raw_span()]])), **headers) == (200, ACCEPTED)
@@ -144,7 +144,7 @@ async def test_what_the_tracer_says_of_itself_is_on_the_resource() -> None:
         ("/evp_proxy/v4/api/v2/llmobs", b"", None, 404, "there is nothing"),
     ],
 )
-async def test_what_cannot_be_taken_gets_the_status_that_says_so(path: str, body: bytes, kind: str | None, status: int, words: str) -> None:
+async def test_refused_requests_get_the_right_status(path: str, body: bytes, kind: str | None, status: int, words: str) -> None:
     async with agent(TAEL_MAX_REQUEST_BYTES="8KiB") as a:
         answer = await a.send(path, body, kind)
         assert answer[0] == status
@@ -153,7 +153,7 @@ async def test_what_cannot_be_taken_gets_the_status_that_says_so(path: str, body
 
 
 @pytest.mark.parametrize(("error", "status"), [(Overloaded("full", retry_after_seconds=3), 429), (Unavailable("away"), 503)])
-async def test_what_a_retry_cures_says_when(error: Exception, status: int) -> None:
+async def test_retryable_refusals_carry_retry_after(error: Exception, status: int) -> None:
     async with agent(MemoryLog(error=error)) as a, a.http.put(f"http://{a.address}{V04}", data=as_msgpack([[raw_span()]])) as answer:
         assert answer.status == status
         assert int(answer.headers["Retry-After"]) >= 1

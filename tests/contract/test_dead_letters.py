@@ -104,7 +104,7 @@ async def test_a_letter_is_shown_with_its_body_decoded() -> None:
 @pytest.mark.parametrize(
     ("path", "status"), [("/2", 404), ("/x", 400), ("/-1", 400), ("?limit=0", 400), ("?after=x", 400), ("?odd=1", 400)]
 )
-async def test_what_is_not_there_or_no_id_is_said(path: str, status: int) -> None:
+async def test_unknown_and_malformed_ids_are_refused(path: str, status: int) -> None:
     async with serving(MemorySpans(), letters=MemoryLetters(letter())) as api:
         assert (await api.get(LETTERS + path)).status == status
 
@@ -130,7 +130,7 @@ async def test_an_admin_of_one_tenant_sees_and_touches_its_letters_alone(tmp_pat
         assert (list(letters.buried), log.appended) == ([1, 2], [])
 
 
-async def test_a_letter_stays_when_the_log_does_not_take_it() -> None:
+async def test_a_letter_is_kept_if_its_replay_fails() -> None:
     letters, log = MemoryLetters(letter()), MemoryLog(error=Unavailable("away"))
     async with serving(MemorySpans(), letters=letters, appender=log) as api, api.session.post(f"{api.url}{LETTERS}/1/replay") as answer:
         assert answer.status == 503

@@ -179,7 +179,7 @@ async def test_a_trace_goes_with_its_logs_and_its_index(place: Place) -> None:
     assert (await _held(place, "t2"))["spans"] == 5
 
 
-async def test_what_came_after_the_request_stays(place: Place) -> None:
+async def test_items_that_arrive_after_the_request_are_kept(place: Place) -> None:
     """With the index that says where it is."""
     await place.fill()
     await finish(place, await place.ask("trace", AGAIN.hex()))
@@ -230,7 +230,7 @@ class Dying(ClickHouseErase):
         await super()._mutate(statement, parameters)
 
 
-async def test_whatever_dies_where_it_is_finished(place: Place) -> None:
+async def test_a_deletion_is_finished_by_another_compactor_after_a_crash_at_any_statement(place: Place) -> None:
     """After each statement, by another compactor."""
     await place.fill()
     deletion = await place.ask("user", "u1")

@@ -70,7 +70,7 @@ def _span(name: str, at: int, trace_id: bytes = b"") -> WireSpan:
     return span
 
 
-async def test_what_alone_is_filled_comes_back(any_tier: HotTier) -> None:
+async def test_a_span_with_a_single_filled_group_is_read_back(any_tier: HotTier) -> None:
     """By its trace, and in a page with nothing else."""
     written = await any_tier.store(*(of_service(f"of {name}", _span(name, at)) for at, name in enumerate(FILLED)))
     for span in written:
@@ -120,7 +120,7 @@ async def test_more_keys_than_a_statement_takes(any_tier: HotTier) -> None:
     assert isinstance(refused.value, TraceTooLong)
 
 
-async def test_what_was_written_before_the_column_is_whole(shared_hot_node: HotNode) -> None:
+async def test_spans_from_before_the_migration_are_read_whole(shared_hot_node: HotNode) -> None:
     """Written before the migration, after it through the earlier landing table, and after it; in separate parts and merged."""
     clickhouse = ClickHouse(shared_hot_node.url, new_database())
     before = [migration for migration in read_migrations() if migration.version < 53]

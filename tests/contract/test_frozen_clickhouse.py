@@ -167,7 +167,7 @@ async def test_only_a_ping_without_any_answer_says_that_a_server_hangs() -> None
     assert asked == 4
 
 
-async def test_a_process_whose_threads_are_busy_takes_no_server_for_one_that_hangs() -> None:
+async def test_busy_threads_are_not_mistaken_for_a_server_that_hangs() -> None:
     """Names are resolved by threads of this process."""
     server, done = TestServer(web.Application(), host="127.0.0.1"), threading.Event()
     await server.start_server()

@@ -207,7 +207,7 @@ async def spans_v2(call: Any) -> list[v2.Span]:
     return [span for message in await messages(call) for span in message.spans]
 
 
-async def test_what_is_wrong_is_said(channel: Any) -> None:
+async def test_invalid_requests_are_refused_with_a_reason(channel: Any) -> None:
     querier = stubs("tempo_query").StreamingQuerierStub(channel)
     code, text = await refused(querier.Search(tempo.SearchRequest(Query="{ status = }", **RANGE)))
     assert (code, "invalid TraceQL query" in text) == (grpc.StatusCode.INVALID_ARGUMENT, True)

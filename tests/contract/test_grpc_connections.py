@@ -108,7 +108,7 @@ async def test_pings_within_the_bound_are_answered(service: str) -> None:
 
 
 @SERVICES
-async def test_who_pings_too_often_is_sent_away(service: str) -> None:
+async def test_a_client_that_pings_too_often_is_disconnected(service: str) -> None:
     async with listening(service) as address, frames(address) as connection:
         while not connection.goaways:
             await connection.ping()

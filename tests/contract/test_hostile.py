@@ -64,7 +64,7 @@ async def doors(**changes: object) -> AsyncIterator[Doors]:
 
 
 @pytest.mark.parametrize("attack", list(attacks()), ids=lambda attack: attack.name)
-async def test_what_is_small_on_the_wire_is_cheap_to_refuse(attack: Attack) -> None:
+async def test_small_requests_that_expand_are_cheap_to_refuse(attack: Attack) -> None:
     async with doors() as d:
         await d.send(Attack("", "/v1/traces", b"", {"Content-Type": "application/x-protobuf"}))  # what is loaded on first use is loaded
         before = time.process_time()

@@ -108,7 +108,7 @@ def test_nothing_runs_without_the_password(node: HotNode, headers: dict[str, str
     assert b"AUTHENTICATION_FAILED" in body
 
 
-def test_what_is_no_http_is_one_line_without_what_was_sent(node: HotNode) -> None:
+def test_bytes_that_are_not_http_are_logged_as_one_line_without_content(node: HotNode) -> None:
     for sent in (f"X-ClickHouse-Key {PASSWORD}", f"Authorization: Bearer {PASSWORD}\x00"):
         with socket.create_connection(("127.0.0.1", node.port), timeout=10) as wire:
             wire.sendall(f"GET / HTTP/1.1\r\n{sent}\r\n\r\n".encode())
@@ -120,7 +120,7 @@ def test_what_is_no_http_is_one_line_without_what_was_sent(node: HotNode) -> Non
 
 
 @pytest.mark.parametrize("sent", [b"", b"POST / HTTP/1.1\r\nHost: 127.0.0.1\r\n"])
-def test_who_does_not_say_what_it_wants_is_cut(node: HotNode, sent: bytes) -> None:
+def test_a_client_that_sends_no_request_is_disconnected(node: HotNode, sent: bytes) -> None:
     with socket.create_connection(("127.0.0.1", node.port), timeout=10) as wire:
         wire.sendall(sent)
         with contextlib.suppress(ConnectionResetError):
@@ -268,11 +268,11 @@ def test_the_configured_bucket_may_be_asked() -> None:
         "SELECT $tag$ it's / * all */ text $tag$",
     ],
 )
-def test_what_only_looks_like_it_passes(known: ClickHouse, sql: str) -> None:
+def test_harmless_statements_that_resemble_forbidden_ones_are_allowed(known: ClickHouse, sql: str) -> None:
     known.run(sql)
 
 
-def test_its_files_are_nobody_elses(node: HotNode, known: ClickHouse) -> None:
+def test_data_files_are_readable_by_the_owner_only(node: HotNode, known: ClickHouse) -> None:
     known.run("CREATE TABLE modes (a String) ENGINE = MergeTree ORDER BY a")
     known.run("INSERT INTO modes VALUES ('x')")
     assert node.directory.stat().st_mode & 0o777 == 0o700

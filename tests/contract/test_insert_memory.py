@@ -88,7 +88,7 @@ async def test_an_insert_beyond_its_memory_is_cut(scarce: Scarce, nats_server: N
     assert not metrics.dead_letters._metrics
 
 
-async def test_what_is_stored_in_part_is_completed_and_not_doubled(scarce: Scarce) -> None:
+async def test_a_partly_stored_insert_is_completed_without_duplicates(scarce: Scarce) -> None:
     """The spans are there and what is counted from them is not, as when that ran out of memory: the whole is inserted again, under its token."""
     body = heavy(6_000, 10, service="s" * 60_000)
     view = f"{scarce.database}.spans_to_red"
@@ -104,7 +104,7 @@ async def test_what_is_stored_in_part_is_completed_and_not_doubled(scarce: Scarc
     assert await rows(scarce, "red", "sum(calls)") == 6_000
 
 
-async def test_what_a_resource_says_takes_no_memory_for_each_span(scarce: Scarce) -> None:
+async def test_a_large_resource_is_not_copied_for_each_span(scarce: Scarce) -> None:
     """Neither in its table nor in an index or a view of that: 6,000 copies of 60 kB would be 344 MiB."""
     request = ExportTraceServiceRequest()
     group = request.resource_spans.add()
@@ -132,7 +132,7 @@ class Starved(ClickHouse):
 
 
 @pytest.mark.parametrize("signal", [TRACES, LOGS])
-async def test_what_is_stored_in_part_and_never_fits_ends(
+async def test_a_partly_stored_insert_that_never_fits_ends_in_dead_letters(
     signal: str, shared_hot_node: HotNode, nats_server: NatsServer, nats_client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The items that are not there are written in pieces, one that fits nowhere is a dead letter, and all others are there once."""

@@ -42,7 +42,7 @@ async def send_metrics(receivers: Receivers, *users: str, tenant: str = "default
         return ExportMetricsServiceResponse.FromString(await answer.read())
 
 
-async def test_an_answer_to_who_sends_too_fast_says_how_long_to_wait_and_others_are_not(tmp_path: Path) -> None:
+async def test_a_throttled_tenant_is_told_how_long_to_wait_and_others_are_not_throttled(tmp_path: Path) -> None:
     file = limits_file(tmp_path, noisy={"items_per_second": 10, "burst_seconds": 1})
     async with receiving(TAEL_LIMITS_FILE=file) as receivers:
         noisy, quiet = (("x-scope-orgid", "noisy"),), (("x-scope-orgid", "quiet"),)

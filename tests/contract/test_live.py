@@ -72,7 +72,7 @@ async def test_a_span_comes_as_the_native_api_writes_it() -> None:
         ({"service": "shop", "status": "ok"}, ["POST /pay"]),
     ],
 )
-async def test_each_filter(parameters: dict[str, str], names: list[str]) -> None:
+async def test_only_items_that_match_the_filter_are_sent(parameters: dict[str, str], names: list[str]) -> None:
     """As in the search of the same name; what does not match is not sent, and neither are empty arrays."""
     call: Attributes = {"gen_ai.request.model": "m-1", "gen_ai.usage.cost": 0.25}
     groups = (
@@ -104,7 +104,7 @@ async def test_each_filter(parameters: dict[str, str], names: list[str]) -> None
         ({"attribute": "x"}, "key=value"),
     ],
 )
-async def test_a_filter_that_is_none_is_refused(parameters: dict[str, str], words: str) -> None:
+async def test_an_invalid_filter_is_refused(parameters: dict[str, str], words: str) -> None:
     async with serving(MemorySpans()) as api:
         status, text = await api.error(TRACES_LIVE, **parameters)
         assert (status, words in text) == (400, True), text
@@ -120,7 +120,7 @@ async def test_another_tenants_spans_are_neither_shown_nor_decoded() -> None:
         assert [span["service"] for span in await stream.items(1)] == ["ours"]
 
 
-async def test_two_tenants_that_watch_see_their_own() -> None:
+async def test_two_watching_tenants_get_only_their_own_data() -> None:
     """Over one subscription."""
     bus = MemoryBus()
     async with serving(MemorySpans(), bus=bus) as api, live(api, tenant="blue") as blue, live(api, tenant="red") as red:

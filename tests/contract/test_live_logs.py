@@ -57,7 +57,7 @@ async def test_a_record_comes_as_the_native_api_writes_it() -> None:
         ({"attribute": "zone=eu"}, [A, B]),
     ],
 )
-async def test_each_filter(parameters: dict[str, Any], bodies: list[str]) -> None:
+async def test_only_items_that_match_the_filter_are_sent(parameters: dict[str, Any], bodies: list[str]) -> None:
     """As in the search of the same name."""
     groups = (
         logs_of(
@@ -89,7 +89,7 @@ async def test_each_filter(parameters: dict[str, Any], bodies: list[str]) -> Non
     ("parameters", "words"),
     [({"severity": "loud"}, "unspecified, trace"), ({"status": "ok"}, "unknown parameter"), ({"span_id": "1"}, "16 hexa")],
 )
-async def test_a_filter_that_is_none_is_refused(parameters: dict[str, str], words: str) -> None:
+async def test_an_invalid_filter_is_refused(parameters: dict[str, str], words: str) -> None:
     async with serving(MemorySpans()) as api:
         status, text = await api.error(LOGS_LIVE, **parameters)
         assert (status, words in text) == (400, True), text

@@ -58,7 +58,7 @@ async def test_tokens_and_cost_are_series(any_tier: HotTier) -> None:
     assert set(found.labels) <= set(listed)
 
 
-async def test_lists_know_them_where_there_are_calls(any_tier: HotTier) -> None:
+async def test_series_of_calls_are_listed_where_there_are_calls(any_tier: HotTier) -> None:
     """And nothing of them where there are none."""
     reader = LlmSeries(any_tier.llm, now_ms=lambda: T0 + 60_000)
     everything, named = Selection((), T0 - 60_000, T0 + 60_000), Matcher("__name__", "=", "gen_ai_client_cost_usd_total")

@@ -78,7 +78,7 @@ def groups() -> list[ResourceLogs]:
     return [logs_of("shop", *records, **resource) for records, resource in zip(dealt, RESOURCES, strict=True)]
 
 
-async def test_what_is_known_of_a_line_is_so(shared_hot_node: HotNode) -> None:
+async def test_counted_levels_equal_those_of_the_rows(shared_hot_node: HotNode) -> None:
     """And it is known of most."""
     async with open_tier([shared_hot_node]) as tier:
         ([clickhouse], [writer]), written = (tier.clickhouses, tier.writers), groups()
@@ -215,7 +215,7 @@ async def counted(place: Place, *streams: Matcher) -> int:
 
 
 @pytest.mark.parametrize(("kind", "value", "left"), [("trace", OLD.hex(), 4), ("user", "u1", 3), ("tenant", "t1", 1)])
-async def test_what_was_deleted_is_not_counted(hot_place: Place, kind: Any, value: str, left: int) -> None:
+async def test_deleted_lines_are_not_counted(hot_place: Place, kind: Any, value: str, left: int) -> None:
     """The hour is counted by its rows from then on, also those that come later; the minutes are emptied once."""
     await hot_place.fill()
     assert await counted(hot_place) == 5
@@ -240,7 +240,7 @@ class Interrupted(ClickHouseErase):
         return await super()._delete_counted(table, where, parameters, counts)
 
 
-async def test_what_comes_in_during_a_deletion_is_not_counted(hot_place: Place) -> None:
+async def test_deleted_lines_that_arrive_during_the_deletion_are_not_counted(hot_place: Place) -> None:
     """Where it goes with the rest, its minutes are emptied too."""
     await hot_place.fill()
     erasure = Erasure("t1", "trace", OLD.hex(), BEFORE_NS)

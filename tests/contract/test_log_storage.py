@@ -110,7 +110,7 @@ async def test_strange_times_neither_fail_nor_poison_the_batch(any_tier: HotTier
     assert sorted(read, key=lambda record: record.timestamp_ns) == sorted(written, key=lambda record: record.timestamp_ns)
 
 
-async def test_ids_that_are_none_leave_a_record_outside_its_trace(any_tier: HotTier) -> None:
+async def test_a_record_with_invalid_ids_belongs_to_no_trace(any_tier: HotTier) -> None:
     """D1: absent, all zero, or of a wrong length."""
     trace_id = new_trace_id()
     pairs = [(b"", b""), (bytes(16), bytes(8)), (b"short", b"x" * 9), (trace_id, b"s" * 8), (trace_id, b"")]

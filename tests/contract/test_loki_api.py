@@ -82,7 +82,7 @@ async def test_the_health_check_of_the_data_source(loki: Api) -> None:
 
 
 @pytest.mark.parametrize("prefix", ["", "/loki-api"])
-async def test_both_prefixes_answer(loki: Api, prefix: str) -> None:
+async def test_routes_answer_under_both_prefixes(loki: Api, prefix: str) -> None:
     body = await loki.json(f"{prefix}{LOKI}/query_range", query='{service_name="job"}', **RANGE)
     assert body["data"]["resultType"] == "streams"
     assert (await loki.get(f"{prefix}/ready")).body == b"ready\n"
@@ -355,7 +355,7 @@ async def test_formatting(loki: Api) -> None:
     assert (response.status, response.json()["status"]) == (400, "invalid-query")
 
 
-async def test_what_the_server_says_of_itself(loki: Api) -> None:
+async def test_status_endpoints(loki: Api) -> None:
     assert (await loki.json(f"{LOKI}/status/buildinfo"))["version"] == VERSION
     response: Response = await loki.get(f"{LOKI}/drilldown-limits", headers={TENANT_HEADER: "default"})
     assert response.json()["limits"]["volume_enabled"] is True

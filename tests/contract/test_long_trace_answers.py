@@ -210,7 +210,7 @@ async def test_a_client_that_goes_away_ends_the_query(cut_small: Callable[[], No
     assert len(reader.parts) == 2
 
 
-async def test_what_fails_in_the_middle_is_cut_off(cut_small: Callable[[], None]) -> None:
+async def test_an_answer_that_fails_midway_is_aborted(cut_small: Callable[[], None]) -> None:
     """Nobody takes the beginning for the whole."""
     cut_small()
     async with serving(MemorySpans(many(20)), long_traces=Scripted(many(20), good=2, error=Unavailable("gone"))) as api:
@@ -271,7 +271,7 @@ async def test_payloads_are_in_place_up_to_the_bytes_of_an_answer(cut_small: Cal
     assert "unresolved_payloads" not in references
 
 
-async def test_what_has_begun_waits_for_its_turn(cut_small: Callable[[], None]) -> None:
+async def test_a_trace_whose_answer_has_begun_waits_for_its_turn(cut_small: Callable[[], None]) -> None:
     """A trace of which a part was sent is not cut because others have taken all turns meanwhile; one that has not begun is refused."""
     cut_small()
     reader = Scripted(many(20), good=1_000)

@@ -82,7 +82,7 @@ async def test_the_most_complete_copy_is_read(any_tier: HotTier) -> None:
     assert (await any_tier.long_traces.outline("other", trace_id, 2, 1)).value.spans == 0
 
 
-async def test_what_has_no_bytes_comes_as_a_span(any_tier: HotTier) -> None:
+async def test_spans_without_ready_bytes_are_returned_as_spans(any_tier: HotTier) -> None:
     """References of payloads, for whoever resolves them; calls of models in JSON, which says of them what a column does not hold."""
     trace_id = new_trace_id()
     reference = f"tael.payload:sha256:{'0' * 64}:5000 it begins"

@@ -312,7 +312,7 @@ async def test_a_trace_over_the_limit_is_cut_and_says_so() -> None:
     assert answer["truncated"] == "only the first 2 spans are here (TAEL_MAX_TRACE_SPANS)"
 
 
-async def test_large_answers_are_compressed_for_who_asks() -> None:
+async def test_large_answers_are_compressed_on_request() -> None:
     """With gzip, and only a kilobyte or more."""
     async with serving(MemorySpans(model_of([shop(300)]))) as api:
         plain = await api.get(TRACES, limit=1000)
@@ -337,7 +337,7 @@ async def test_the_process_routes_are_on_the_same_port() -> None:
         assert await api.json("/internal/cluster") == CLUSTER
 
 
-async def test_what_was_said_in_log_records_stands_beside_its_call(shared_hot_node: HotNode) -> None:
+async def test_messages_in_log_records_are_shown_with_their_call(shared_hot_node: HotNode) -> None:
     """Events of calls by either of their names, in order; the sums of the trace, and which spans are in them."""
     trace_id, call, agent = new_trace_id(), b"c" * 8, b"a" * 8
     usage: Attributes = {"gen_ai.usage.input_tokens": 1_000_000, "gen_ai.usage.output_tokens": 1, "gen_ai.request.model": "gpt-4o"}

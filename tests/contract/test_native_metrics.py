@@ -133,7 +133,7 @@ async def test_promql_over_a_range(api: Api) -> None:
         ("/api/v1/metrics", {"limit": "0"}, "limit"),
     ],
 )
-async def test_what_is_wrong_is_named(api: Api, path: str, parameters: dict[str, str], text: str) -> None:
+async def test_invalid_parameters_are_named(api: Api, path: str, parameters: dict[str, str], text: str) -> None:
     answer = await api.get(path, *parameters.items())
     assert answer.status == 400
     assert text in answer.json()["error"]
@@ -178,7 +178,7 @@ async def test_usage_that_an_application_sent_is_listed(api: Api) -> None:
     assert len((await api.json("/api/v1/metrics/names", match=usage, derived="true"))["names"]) == 2
 
 
-async def test_what_nobody_sent_is_left_out_until_it_is_asked_for(api: Api) -> None:
+async def test_metrics_without_data_are_listed_only_by_name(api: Api) -> None:
     """By list; by name it is there."""
     names = [name for name, *_ in _points(await api.json("/api/v1/metrics", **RANGE))]
     assert names

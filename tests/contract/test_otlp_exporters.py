@@ -64,7 +64,7 @@ def buy(provider: TracerProvider) -> None:
 
 
 @pytest.mark.parametrize("exporter", EXPORTERS.values(), ids=list(EXPORTERS))
-async def test_what_the_sdk_sends_is_in_the_log(
+async def test_spans_of_the_sdk_are_in_the_wal(
     exporter: Callable[[Receivers], SpanExporter], nats_server: NatsServer, nats_client: Client
 ) -> None:
     """T2, T3: every field of two spans, over each transport, plain and gzipped."""

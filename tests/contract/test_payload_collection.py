@@ -57,7 +57,7 @@ async def _open(request: pytest.FixtureRequest, *nodes: HotNode) -> AsyncIterato
         yield place
 
 
-async def test_what_only_a_deleted_trace_referred_to_goes(place: Place) -> None:
+async def test_payloads_of_a_deleted_trace_alone_are_collected(place: Place) -> None:
     """Not before the last receiver that may rely on it has forgotten it; the prompt that another trace shares stays."""
     deletion = await place.delete("trace", ONE.hex())
     await place.collect()
@@ -78,7 +78,7 @@ async def test_what_only_a_deleted_trace_referred_to_goes(place: Place) -> None:
     assert await place.readable(SYSTEM, OTHER) == [True, True]
 
 
-async def test_what_several_traces_share_goes_with_the_last(place: Place) -> None:
+async def test_a_shared_payload_is_collected_with_its_last_trace(place: Place) -> None:
     """And is nothing that a deletion waits for while others have it."""
     await place.say(THREE, SYSTEM)
     await place.write()
@@ -195,7 +195,7 @@ class DyingErase(ClickHouseErase):
         await super()._mutate(statement, parameters)
 
 
-async def test_whoever_dies_where_the_next_one_goes_on(place: Place) -> None:
+async def test_another_owner_resumes_after_a_crash_at_each_step(place: Place) -> None:
     """At every named place and behind every statement; what is referred to can be read at each moment."""
     [clickhouse] = place.tier.clickhouses
     deletion = await place.delete("trace", ONE.hex(), DyingErase(clickhouse, 0))
@@ -220,7 +220,7 @@ async def test_whoever_dies_where_the_next_one_goes_on(place: Place) -> None:
 
 
 @pytest.mark.parametrize("tiering", ["hot", "cold"])
-async def test_what_was_half_forgotten_does_not_stand_for_what_is_needed(hot_place: Place, tiering: str) -> None:
+async def test_a_crash_while_forgetting_one_payload_keeps_the_other(hot_place: Place, tiering: str) -> None:
     """One payload of two goes, behind every statement: as many are condemned then as the index still has, and they are others."""
     await hot_place.say(ONE, SYSTEM, ASKED)
     await hot_place.say(TWO, SYSTEM)
@@ -237,7 +237,7 @@ async def test_what_was_half_forgotten_does_not_stand_for_what_is_needed(hot_pla
 
 
 @pytest.mark.parametrize("crash_at", ["deleted", "rewritten", "forgotten", "collected"])
-async def test_whoever_dies_first_at_a_place_the_next_one_goes_on(place: Place, crash_at: str) -> None:
+async def test_another_owner_resumes_after_a_crash_in_the_first_run(place: Place, crash_at: str) -> None:
     """As above, with everything still to do."""
     await place.delete("trace", ONE.hex())
     place.now_ns += 3 * 3600 * 10**9
@@ -282,7 +282,7 @@ async def test_a_posted_payload_lives_while_something_refers_to_it(hot_place: Pl
     assert await place.is_done(deletion)
 
 
-async def test_what_refers_to_it_may_be_on_another_shard(
+async def test_references_from_another_shard_count(
     request: pytest.FixtureRequest, shared_hot_node: HotNode, second_hot_node: HotNode
 ) -> None:
     """Each hour of each shard has its own copy before the posted one goes."""
@@ -308,7 +308,7 @@ async def test_what_refers_to_it_may_be_on_another_shard(
             assert [int(hour) * 10**9 for (hour,) in await clickhouse.query(sql, {})] == [place.hour_ns]
 
 
-async def test_a_reference_to_what_is_not_there_is_no_reference(hot_place: Place) -> None:
+async def test_a_reference_to_a_missing_payload_does_not_count(hot_place: Place) -> None:
     """Until somebody posts it; one whose digits are too few never is."""
     place, text = hot_place, "later " * 100
     await place.say(ONE, f"tael.payload:sha256:{hash_of(text).hex()}:600 lat", "tael.payload:sha256:00:5 none")
@@ -324,7 +324,7 @@ async def test_a_reference_to_what_is_not_there_is_no_reference(hot_place: Place
     assert (await place.rows(text))["payload_hours"] == 1
 
 
-async def test_what_a_dead_letter_refers_to_stays(hot_place: Place) -> None:
+async def test_payloads_of_dead_letters_are_kept(hot_place: Place) -> None:
     """It may be replayed, and says nothing more than the reference."""
     place = hot_place
     await place.say(ONE, ASKED)
@@ -341,7 +341,7 @@ async def test_what_a_dead_letter_refers_to_stays(hot_place: Place) -> None:
     assert await place.readable(ASKED) == [False]
 
 
-async def test_what_came_before_the_index_is_left_to_its_retention(place: Place) -> None:
+async def test_payloads_from_before_the_index_are_left_to_retention(place: Place) -> None:
     """What else refers to it is not known, although it was sent again since."""
     await place.index_since(place.hour_ns)
     place.restart()

@@ -31,7 +31,7 @@ async def test_a_payload_is_its_tenants_alone(any_tier: HotTier) -> None:
     assert (await any_tier.payloads.get_payloads("bank", [sha256])).value == {sha256: b"a secret"}
 
 
-async def test_one_of_which_a_piece_is_missing_is_not_there(any_tier: HotTier) -> None:
+async def test_a_payload_that_lacks_a_piece_is_not_found(any_tier: HotTier) -> None:
     """What a reader gets is the content or nothing."""
     content = b"x" * 50_000
     sha256 = hashlib.sha256(content).digest()
@@ -41,7 +41,7 @@ async def test_one_of_which_a_piece_is_missing_is_not_there(any_tier: HotTier) -
     assert (await any_tier.payloads.get_payloads("t1", [sha256])).value == {}
 
 
-async def test_one_whose_last_hour_lacks_a_piece_is_put_together_from_others(any_tier: HotTier) -> None:
+async def test_a_payload_is_assembled_from_pieces_of_several_hours(any_tier: HotTier) -> None:
     """As when a piece could not be written; what is whole in its last hour is read there."""
     content = b"y" * 50_000
     sha256, hour = hashlib.sha256(content).digest(), START_NS // HOUR_NS * 3_600

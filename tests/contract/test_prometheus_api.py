@@ -201,7 +201,7 @@ async def test_a_form_that_is_too_large_is_bad_data() -> None:
     assert body["error"].startswith("error parsing form values: Maximum request body size 10485760 exceeded")
 
 
-async def test_what_the_data_does_not_allow_is_an_execution_error(prom: Prom) -> None:
+async def test_conflicts_in_the_data_are_execution_errors(prom: Prom) -> None:
     status, kind, text = await prom.error("query", query="up + on(job) up", time=T0)
     assert (status, kind) == (422, "execution")
     assert "many-to-many matching not allowed" in text or "duplicate series" in text

@@ -158,7 +158,7 @@ def counted(metric: str, **labels: str) -> float | None:
 
 
 @pytest.mark.usefixtures("object_server")
-async def test_what_is_stored_counts_in_every_tier(shared_hot_node: HotNode) -> None:
+async def test_stored_items_and_bytes_are_counted_in_every_tier(shared_hot_node: HotNode) -> None:
     """Items stay as many wherever they are, on their way too; bytes are told apart; what goes next is the oldest hour of either tier."""
     async with open_tier([shared_hot_node], tiering="cold") as tier:
         cold = tier.cold

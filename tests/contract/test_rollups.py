@@ -48,7 +48,7 @@ def jagged(chance: random.Random) -> list[tuple[int, float]]:
     return samples
 
 
-async def test_whole_buckets(both: Both) -> None:
+async def test_queries_over_whole_buckets_are_exact(both: Both) -> None:
     """Two hours rolled up and one that is not, within each question; over whole buckets nobody sees a difference but by the info."""
     chance = random.Random(7)
     for job in ("a", "b"):
@@ -65,7 +65,7 @@ async def test_whole_buckets(both: Both) -> None:
     assert infos(found) == []
 
 
-async def test_other_windows(both: Both) -> None:
+async def test_queries_over_parts_of_buckets_are_approximate_and_say_so(both: Both) -> None:
     """Nothing is empty that had samples, what is approximate says so, and behind the rollups everything is as it was."""
     both.add("x_total", [(T0 + at, at / 1000) for at in range(0, 3 * HOUR_MS, 15_000)])
     both.add("gone", [(T0, 1.0), (T0 + 20 * MINUTE_MS + 10_000, 2.0), (T0 + 20 * MINUTE_MS + 25_000, STALE)])
@@ -122,7 +122,7 @@ async def test_days_are_files(both: Both) -> None:
             assert await both.cold.gather() == 1, "of series alone"
 
 
-async def test_what_comes_late_stays_beside_a_rollup(both: Both) -> None:
+async def test_late_samples_are_kept_beside_a_rollup(both: Both) -> None:
     """As samples, hot and cold, and once; even at the time where the rollup's row stands."""
     both.add("up", [(T0 + at, 1.0) for at in range(0, HOUR_MS, 15_000) if at % (5 * MINUTE_MS)])
     assert await both.rolled_up(1) == 1
@@ -185,7 +185,7 @@ async def test_a_rollup_that_lacks_samples_is_not_committed(both: Both) -> None:
     assert (await both.cold.manifests.read(0)).files("samples") == [file]
 
 
-async def test_a_file_that_cannot_be_read_holds_no_later_hour_up(both: Both) -> None:
+async def test_an_unreadable_file_does_not_delay_later_hours(both: Both) -> None:
     """It is left alone after some attempts, and rolled up with the others once it is whole again."""
     both.add("up", [(T0 + at, 1.0) for at in range(0, 3 * HOUR_MS, 15_000)])
     await both.stored.flush()

@@ -93,7 +93,7 @@ async def test_paths_lead_to_no_file(prefix: str, way: str) -> None:
 
 
 @pytest.mark.parametrize("route", ROUTES)
-async def test_what_is_sent_becomes_no_header(route: str) -> None:
+async def test_request_content_cannot_inject_headers(route: str) -> None:
     async with serving(MemorySpans()) as api:
         planted = "x%0d%0aSet-Cookie:%20planted=1%0d%0a%0d%0a<script>"
         answer = await raw(api, f"{route.format(planted)}?" + "&".join(f"{name}={planted}" for name in PARAMETERS))
@@ -104,7 +104,7 @@ async def test_what_is_sent_becomes_no_header(route: str) -> None:
 
 
 @pytest.mark.parametrize("format_", ["console", "json"])
-def test_what_is_logged_stays_in_its_line(format_: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_request_content_cannot_inject_log_lines(format_: str, capsys: pytest.CaptureFixture[str]) -> None:
     before = logging.getLogger().handlers[:]
     forged = "x\n2026-01-01 [error] forged\r\x1b[2Jcleared"
     try:

@@ -134,7 +134,7 @@ async def test_series_that_two_shards_know_are_one(shared_hot_node: HotNode, sec
         assert await reader.grid("t1", request("last", "up", T0 + 10), MANY) is None
 
 
-async def test_a_regular_expression_that_is_none_is_refused(shared_hot_node: HotNode) -> None:
+async def test_an_invalid_regular_expression_is_refused(shared_hot_node: HotNode) -> None:
     """It is the query that is wrong, not the shard."""
     async with open_tier([shared_hot_node]) as tier:
         stored = StoredSeries(tier)

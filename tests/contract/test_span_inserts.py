@@ -50,7 +50,7 @@ async def test_a_token_is_remembered_over_a_restart(hot_nodes: MakeNode) -> None
 
 
 @pytest.mark.parametrize("only", ["spans", "trace_index"])
-async def test_a_block_that_one_target_had_taken_reaches_the_other(shared_hot_node: HotNode, only: str) -> None:
+async def test_a_block_that_reached_one_of_two_tables_is_completed(shared_hot_node: HotNode, only: str) -> None:
     """What a crash between the two targets leaves behind: the same token again completes it and doubles nothing."""
     async with open_tier([shared_hot_node]) as tier:
         (clickhouse,) = tier.clickhouses
@@ -109,7 +109,7 @@ async def test_an_empty_batch_is_no_error(shared_hot_node: HotNode) -> None:
         assert await rows_of(tier.clickhouses[0], "spans") == 0
 
 
-async def test_what_an_older_release_inserted_is_repeated_where_it_landed(shared_hot_node: HotNode) -> None:
+async def test_an_insert_of_an_older_release_is_repeated_into_its_landing_table(shared_hot_node: HotNode) -> None:
     """The token of an insert is known by its own landing table alone."""
     async with open_tier([shared_hot_node]) as tier:
         (clickhouse,) = tier.clickhouses
@@ -121,7 +121,7 @@ async def test_what_an_older_release_inserted_is_repeated_where_it_landed(shared
             assert await rows_of(clickhouse, "spans") == landing + 1
 
 
-async def test_what_a_newer_release_began_is_left_to_it(shared_hot_node: HotNode) -> None:
+async def test_an_insert_of_a_newer_release_is_not_repeated(shared_hot_node: HotNode) -> None:
     """In a table of this release's the token would be new, and the spans would be there twice."""
     async with open_tier([shared_hot_node]) as tier:
         body = codec.encode("t1", START_NS, ExportTraceServiceRequest(resource_spans=[of_service("shop", wire_span())]).SerializeToString())

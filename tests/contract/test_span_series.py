@@ -63,7 +63,7 @@ async def test_calls_are_counted_by_slot_and_keep_growing(any_tier: HotTier) -> 
     assert len(found) == 3
 
 
-async def test_what_came_before_the_range_is_in_its_counters(any_tier: HotTier) -> None:
+async def test_counters_include_spans_before_the_range(any_tier: HotTier) -> None:
     """A series that has had nothing for ten minutes has ended."""
     await any_tier.store(of_service("shop", of_kind(2, 0), of_kind(2, 0), of_kind(2, 30 * S)))
     found = await read(any_tier, "__name__=traces_spanmetrics_calls_total", start=SLOT + 1_000, end=SLOT + 40_000)

@@ -132,7 +132,7 @@ async def test_a_trace_over_the_limit_is_cut_in_version_2_and_refused_in_version
         assert (response.status, response.body[:25]) == (413, b"the trace has 3 spans (ac")
 
 
-async def test_answers_are_compressed_for_who_asks() -> None:
+async def test_answers_are_compressed_on_request() -> None:
     trace_id = new_trace_id()
     spans = model_of([of_service("shop", *(wire_span(i, trace_id=trace_id) for i in range(100)))])
     async with serving(MemorySpans(spans)) as api:
@@ -141,7 +141,7 @@ async def test_answers_are_compressed_for_who_asks() -> None:
     assert gzip.decompress(packed.body) == plain.body
 
 
-async def test_what_is_not_there_is_not_found_in_tempo_s_shape() -> None:
+async def test_unknown_paths_are_not_found_in_tempos_form() -> None:
     """A path that Tempo has and this API does not yet: text, not JSON."""
     async with serving(MemorySpans()) as api:
         response = await api.get("/tempo/api/nothing/here")

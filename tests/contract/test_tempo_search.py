@@ -54,7 +54,7 @@ async def test_a_search_by_tags(api: Api) -> None:
     assert len((await api.json(SEARCH, limit=2, maxDuration="0s", **RANGE))["traces"]) == 2
 
 
-async def test_what_an_answer_says_of_a_trace(api: Api) -> None:
+async def test_fields_of_a_trace_in_an_answer(api: Api) -> None:
     """Root, bounds, services with their errors, the fields that the query names, and the first spans of a set."""
     await api.store(*encode_spans(SPANS))
     (trace,) = (await api.json(SEARCH, q="{ status = error && span.size = 3 }", **RANGE))["traces"]

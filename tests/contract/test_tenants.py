@@ -98,7 +98,7 @@ async def test_refusals_are_statuses_that_clients_do_not_retry(tokens_file: str,
         assert tenants(receivers.log) == []
 
 
-async def test_a_token_says_whose_the_data_are(tokens_file: str) -> None:
+async def test_a_token_determines_the_tenant(tokens_file: str) -> None:
     async with receiving(TAEL_TOKENS_FILE=tokens_file) as receivers:
         for headers in (bearer(WRITES), bearer(WRITES, X_Scope_OrgID="shop"), bearer(RULES, X_Scope_OrgID="bank")):
             assert (await post(receivers, headers))[0] == 200
@@ -166,7 +166,7 @@ async def test_the_same_ids_of_two_tenants_are_two_traces(shared_hot_node: HotNo
 
 
 @pytest.mark.parametrize(("tenant", "status"), [("", 401), ("agents", 200)])
-async def test_datadogs_tracers_can_send_no_token_and_are_whose_the_setting_says(tokens_file: str, tenant: str, status: int) -> None:
+async def test_datadog_tracers_without_tokens_belong_to_the_configured_tenant(tokens_file: str, tenant: str, status: int) -> None:
     settings = receiver_settings(TAEL_TOKENS_FILE=tokens_file, TAEL_DD_AGENT_TENANT=tenant, TAEL_DD_AGENT_ADDR="127.0.0.1:0")
     log = MemoryLog()
     pipeline = Pipeline(log, Router(1), settings, registry=CollectorRegistry())

@@ -57,7 +57,7 @@ async def fill(tier: HotTier) -> None:
 
 
 @pytest.mark.parametrize("query", QUERIES)
-async def test_both_ways_agree(any_tier: HotTier, query: str) -> None:
+async def test_few_and_many_spans_are_counted_alike(any_tier: HotTier, query: str) -> None:
     """Whatever the types, tiers and shards."""
     await fill(any_tier)
     few, many = [await compared(any_tier, query, many) for many in (1 << 60, -1)]

@@ -49,7 +49,7 @@ async def test_json_gzip_and_snappy_are_stored_before_they_are_answered() -> Non
         assert lines(r) == ["json", "gzip", "snappy"]
 
 
-async def test_what_can_never_be_stored_is_a_400_once_the_rest_is() -> None:
+async def test_unstorable_items_are_a_400_after_the_rest_is_stored() -> None:
     async with receiving(TAEL_LOG_RETENTION_DAYS=7) as r:
         answer = await push(r, json.dumps(pushed(["1600000000000000000", "old"], [now(), "kept"], ["x", "y"])).encode(), JSON)
         assert answer.status == 400
@@ -69,7 +69,7 @@ async def test_what_can_never_be_stored_is_a_400_once_the_rest_is() -> None:
         (b'{"streams":[' + b"{}," * 200_000 + b"{}]}", JSON, 413),
     ],
 )
-async def test_what_cannot_be_taken_gets_a_status_and_a_line_of_text(body: bytes, kind: str, status: int) -> None:
+async def test_refused_requests_get_a_status_and_a_line_of_text(body: bytes, kind: str, status: int) -> None:
     async with receiving() as r:
         answer = await push(r, body, kind)
         assert (answer.status, answer.headers["Content-Type"].split(";")[0]) == (status, "text/plain")
@@ -77,7 +77,7 @@ async def test_what_cannot_be_taken_gets_a_status_and_a_line_of_text(body: bytes
         assert r.log.appended == []
 
 
-async def test_a_tenant_is_who_the_header_names() -> None:
+async def test_the_header_determines_the_tenant() -> None:
     async with receiving() as r:
         assert (await push(r, json.dumps(pushed([now(), "x"])).encode(), JSON, **{"X-Scope-OrgID": "shop"})).status == 204
         assert b"shop" in r.log.appended[0][2]

@@ -79,7 +79,7 @@ async def test_a_rare_value_is_found_by_an_index(clickhouse: ClickHouse, query: 
     assert len((await ClickHouseSpans(clickhouse).find_spans("t1", query)).value) == 1
 
 
-async def test_what_was_written_before_the_hashes_is_found(clickhouse: ClickHouse) -> None:
+async def test_rows_from_before_the_hashes_are_found(clickhouse: ClickHouse) -> None:
     """By older landing tables, before and after the migration, and when its parts were merged."""
     before = [migration for migration in read_migrations() if migration.version < 45]
     await ClickHouseSchema(clickhouse, migrations=before).migrate()

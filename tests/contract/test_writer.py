@@ -24,7 +24,7 @@ from tael.wal.jetstream.streams import JetStreamStreams
 from tests.support.writer_bench import Bench, MemoryTier, holds
 
 
-async def test_what_is_appended_is_written_in_order_and_committed(bench: Bench) -> None:
+async def test_appended_entries_are_written_in_order_and_committed(bench: Bench) -> None:
     """The commit is recorded when the writer idles, and again at the drain."""
     await bench.append("1", "2")
     async with bench.writing("node-a"):
@@ -116,7 +116,7 @@ async def test_a_writer_that_ended_reports_no_lag(bench: Bench) -> None:
     assert lags() == []
 
 
-async def test_one_span_that_cannot_be_taken_costs_no_other(bench: Bench) -> None:
+async def test_a_span_that_is_refused_costs_no_other(bench: Bench) -> None:
     """The batch is cut until the span is alone; it is buried with the reason, once, and the rest is there once and in order."""
     bench.tier.refused.add("bad")
     await bench.append("1", "2")

@@ -47,7 +47,7 @@ def test_a_map_of_msgpack_or_json_becomes_this_request(case: str) -> None:
 
 
 @pytest.mark.parametrize("case", [case for case in CASES if "native" not in case])
-def test_so_does_the_string_table_version(case: str) -> None:
+def test_string_table_version(case: str) -> None:
     assert as_otlp(wire.read_v05(as_v05(spans(case)))) == expected(case)
 
 

@@ -47,7 +47,7 @@ def test_labels_are_read_as_go_writes_them(text: str, labels: dict[str, str]) ->
 
 
 @pytest.mark.parametrize("text", ["", "a", '{a="b"', "{a=b}", '{a="b" c="d"}', '{="b"}', '{a="\n"}', '{a="b"},'])
-def test_what_is_no_label_set_is_refused(text: str) -> None:
+def test_an_invalid_label_set_is_refused(text: str) -> None:
     with pytest.raises(Rejected, match="cannot read the labels"):
         parse_labels(text)
 

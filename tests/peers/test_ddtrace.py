@@ -11,7 +11,7 @@ from tests.support.suite import Suite
 
 
 @pytest.mark.parametrize("version", ["", "v0.4"])
-def test_what_it_sends_is_read_back(suite: Suite, version: str) -> None:
+def test_spans_of_ddtrace_are_read_back(suite: Suite, version: str) -> None:
     """In the version that it chooses, and in the one with links and events of their own."""
     chosen = {"DD_TRACE_API_VERSION": version} if version else {}
     ids = run_python("ddtrace_shop", environment={"DD_TRACE_AGENT_PORT": str(suite.datadog_port), **chosen})

@@ -134,7 +134,7 @@ def _answers(url: str) -> bool:
         return False
 
 
-def test_what_it_scraped_is_read_back_sample_by_sample(suite: Suite, prometheus: Prometheus) -> None:
+def test_scraped_samples_are_read_back(suite: Suite, prometheus: Prometheus) -> None:
     """Labels, times and values of every series, the scrape's own included; then what rates and quantiles are made of them."""
     until(lambda: _samples(prometheus) > 11 or None, "a dozen scrapes", 30)
     # Between two scrapes, and with a range that is full: older versions extrapolate a counter's first samples in another way.

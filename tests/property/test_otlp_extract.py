@@ -81,7 +81,7 @@ def test_a_log_record_comes_together_again(own: Any, body: AttributeValue, room:
         assert read.body == sent.body
 
 
-def test_what_columns_are_read_from_stays() -> None:
+def test_attributes_that_columns_are_read_from_stay_inline() -> None:
     """A model's name of any length, and values that are members of a large text."""
     span = WireSpan(attributes=encode_attributes({"llm.invocation_parameters": "x" * 100_000, "gen_ai.request.model": "m" * 20_000}))
     assert not Extraction(Sizes(), 0).take(span, span.ByteSize(), 1 << 20)

@@ -76,7 +76,7 @@ def test_refused_items_and_nothing_else_are_left_out(request: ExportTraceService
 
 @settings(max_examples=50)
 @given(requests, st.integers(60, 200))
-def test_what_no_entry_can_hold_is_refused_and_the_rest_fits(request: ExportTraceServiceRequest, max_bytes: int) -> None:
+def test_items_too_large_for_an_entry_are_refused_and_the_rest_fits(request: ExportTraceServiceRequest, max_bytes: int) -> None:
     body = request.SerializeToString()
     refusals = Refusals()
     parts = cut(body, 2, max_bytes, refusals)

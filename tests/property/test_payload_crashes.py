@@ -86,7 +86,7 @@ def held(body: bytes) -> set[bytes]:
 
 @given(REQUESTS, st.lists(st.integers(0, 4), max_size=3), st.lists(st.integers(1, 3), max_size=6))
 @settings(max_examples=40, deadline=None)
-def test_whatever_was_written_has_its_payloads(requests: list[bytes], stops_after: list[int], batches: list[int]) -> None:
+def test_written_items_have_their_payloads_after_any_crash(requests: list[bytes], stops_after: list[int], batches: list[int]) -> None:
     log = asyncio.run(received(requests, stops_after))
     for shard in range(SHARDS):
         entries = [

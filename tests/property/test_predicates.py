@@ -295,7 +295,7 @@ def test_every_intrinsic_field_has_its_column() -> None:
     assert {name: column.kind for name, column in LOG_COLUMNS.items()} == LOG_INTRINSICS
 
 
-def test_what_cannot_be_asked_is_refused_where_it_is_written() -> None:
+def test_invalid_predicates_are_refused_when_they_are_built() -> None:
     """And not only by the shard."""
     with pytest.raises(Rejected, match="missing closing"):
         Regex(intrinsic("name"), "a(b")

@@ -96,7 +96,7 @@ def test_sums_of_runs_are_as_exact_as_can_be(values: list[float], size: int) -> 
 
 
 @given(KIND.flatmap(lambda kind: st.tuples(kind, kind)))
-def test_what_is_added_can_be_taken_away(pair: tuple[str, str]) -> None:
+def test_subtraction_undoes_addition(pair: tuple[str, str]) -> None:
     """(a + b) - b is a, in the layout that a and b have in common."""
     both = read(list(pair))
     assert same(add(both, [0, 1, 1], [1.0, 1.0, -1.0]), add(both, [0, 1, 1], [1.0, 0.5, -0.5]))
@@ -202,7 +202,7 @@ def test_the_fraction_below_a_quantile_is_its_rank(text: str, rank: float) -> No
 
 
 @given(exponential() | custom(), st.floats(-30, 30))
-def test_what_is_cut_off_on_both_sides_is_the_whole(text: str, at: float) -> None:
+def test_both_parts_of_a_trim_add_up_to_the_whole(text: str, at: float) -> None:
     """``</`` and ``>/`` divide each finite bucket without losing anything."""
     one = parse(text)
     assume(disjoint(one))

@@ -103,7 +103,7 @@ def test_a_quiet_tenant_is_served_by_the_next_bytes_that_come_free(quiet_size: i
     assert quiet.place is Place.GRANTED
 
 
-def test_two_that_want_everything_get_half_each() -> None:
+def test_two_greedy_tenants_get_half_each() -> None:
     shares = Shares(LIMIT)
     first, second = fill(shares, "a", 5, 40), fill(shares, "b", 5, 40)
     assert (shares.waiting_of("a"), shares.waiting_of("b")) == (50, 50)

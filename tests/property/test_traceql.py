@@ -176,7 +176,7 @@ def test_expressions_agree_with_a_plain_loop(found: list[Span], expression: Expr
 
 @FEW
 @given(spans(), EXPRESSIONS)
-def test_what_is_pushed_down_loses_nothing(found: list[Span], expression: Expression) -> None:
+def test_pushed_down_predicates_lose_no_match(found: list[Span], expression: Expression) -> None:
     """The predicate holds for every matching span; if it is exact, for no other; without lists, it is exact if there are none."""
     for lists in (True, False):
         lowered = lower(expression, lists=lists)

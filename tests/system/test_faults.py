@@ -136,7 +136,7 @@ def test_a_writer_that_slept_past_its_lease_is_fenced(receivers: Suite) -> None:
     assert_exactly_once(receivers, ledger)
 
 
-def test_two_shards_one_dead_is_said_by_name(tmp_path: Path) -> None:
+def test_an_answer_names_the_dead_one_of_two_shards(tmp_path: Path) -> None:
     """Spans spread over both; with one hot node stopped the answer is partial and names it, and heals when it is back."""
     with Suite(tmp_path, shards=2) as suite:
         with Ledger(suite) as ledger:

@@ -72,7 +72,7 @@ def deletion(suite: Suite, deletion_id: str) -> Any:
     return suite.get(f"/api/v1/deletions/{deletion_id}")
 
 
-def test_what_only_deleted_traces_said_goes_out_of_both_tiers(tmp_path: Path) -> None:
+def test_payloads_of_deleted_traces_leave_both_tiers(tmp_path: Path) -> None:
     with Suite(tmp_path, env=SETTINGS) as suite:
         index_since_yesterday(suite)
         send(suite, COLD, 7_200, SHARED, OF_COLD)

@@ -218,7 +218,7 @@ async def test_a_process_that_ignores_sigterm_is_killed(http: aiohttp.ClientSess
     assert "stubborn | was killed" in out.getvalue()
 
 
-async def test_what_a_process_refuses_stops_the_suite(tmp_path: Path, http: aiohttp.ClientSession) -> None:
+async def test_a_process_with_bad_settings_stops_the_suite(tmp_path: Path, http: aiohttp.ClientSession) -> None:
     """A service that exits with 2 at its first start names a setting: its lines become the supervisor's."""
     settings = load(ServeSettings, {"TAEL_DATA_DIR": str(tmp_path)})
     refusing = program("ingest", "import sys; print('tael: TAEL_X=1 cannot be used'); sys.exit(2)")

@@ -202,7 +202,7 @@ ELSEWHERE = {
     "/prometheus/api/v1/read": "read below",
     "/api/v1/traces/live": "watched below",
     "/api/v1/logs/live": "watched below",
-    "/prometheus/api/v1/labels": "names, which are the same for both: test_each_has_its_own_label_names",
+    "/prometheus/api/v1/labels": "names, which are the same for both: test_label_names_are_separate_for_each_tenant",
     "/jaeger/api/services": "names, which are the same for both",
     "/jaeger/api/v3/services": "the same",
     "/jaeger/api/dependencies": "counts of calls, of which there are none",
@@ -241,7 +241,7 @@ async def test_no_route_is_forgotten() -> None:
 
 @pytest.mark.parametrize(("path", "parameters"), READS)
 @pytest.mark.parametrize("tenant", TENANTS)
-def test_each_sees_its_own_and_only_its_own(suite: Suite, tenant: str, path: str, parameters: dict[str, str]) -> None:
+def test_each_tenant_sees_only_its_own_data(suite: Suite, tenant: str, path: str, parameters: dict[str, str]) -> None:
     status, text = door(suite, tenant).get(path, **parameters)
     (other,) = set(TENANTS) - {tenant}
     assert status == 200
@@ -250,13 +250,13 @@ def test_each_sees_its_own_and_only_its_own(suite: Suite, tenant: str, path: str
 
 
 @pytest.mark.parametrize(("path", "parameters"), READS)
-def test_who_sent_nothing_sees_nothing(suite: Suite, path: str, parameters: dict[str, str]) -> None:
+def test_a_tenant_without_data_sees_nothing(suite: Suite, path: str, parameters: dict[str, str]) -> None:
     status, text = door(suite, "green").get(path, **parameters)
     assert status in (200, 404)
     assert "only-" not in text
 
 
-def test_counts_are_each_tenants_own(suite: Suite) -> None:
+def test_counts_are_separate_for_each_tenant(suite: Suite) -> None:
     for tenant, value in (("red", "1"), ("blue", "2")):
         there = door(suite, tenant)
         (service,) = there.json("/api/v1/services", last="1h")["services"]
@@ -271,7 +271,7 @@ def test_counts_are_each_tenants_own(suite: Suite) -> None:
     assert door(suite, "green").json("/api/v1/services", last="1h")["services"] == []
 
 
-def test_each_has_its_own_label_names(suite: Suite) -> None:
+def test_label_names_are_separate_for_each_tenant(suite: Suite) -> None:
     assert "owner" in door(suite, "red").json("/prometheus/api/v1/labels")["data"]
     assert "owner" not in door(suite, "green").json("/prometheus/api/v1/labels")["data"]
 
@@ -291,7 +291,7 @@ def test_a_prometheus_that_reads_from_afar_gets_its_own(suite: Suite, tenant: st
 
 
 @pytest.mark.parametrize("signal", ["traces", "logs"])
-def test_who_watches_sees_its_own_alone(suite: Suite, signal: str) -> None:
+def test_a_live_stream_has_only_its_tenants_data(suite: Suite, signal: str) -> None:
     """Of two that send, the other first; their data are of one trace and so come over one subject."""
     pink, gold = (door(suite, tenant) for tenant in WATCHERS)
     request = urllib.request.Request(  # noqa: S310  # a loopback http URL
@@ -320,7 +320,7 @@ def test_strangers_are_told_so_in_the_words_of_the_api(suite: Suite, path: str, 
     assert word in text
 
 
-def test_what_the_processes_say_is_json(suite: Suite) -> None:
+def test_output_of_the_processes_is_json(suite: Suite) -> None:
     """Each line an object, but for the banner, which is on standard output."""
     until(lambda: "compactor is ready" in suite.log(), "the last step", 60)
     before, _, after = suite.log().partition("tael is ready\n")

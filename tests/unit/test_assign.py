@@ -30,7 +30,7 @@ def test_every_shard_ends_with_a_live_holder_evenly(holders: dict[int, str], mem
 
 
 @given(HOLDERS, MEMBERS)
-def test_a_live_holder_keeps_all_it_may(holders: dict[int, str], members: list[str]) -> None:
+def test_a_live_holder_keeps_its_even_share(holders: dict[int, str], members: list[str]) -> None:
     """Only leases beyond an even share are taken from a live member."""
     grants = assign(holders, members)
     for member in members:

@@ -97,7 +97,7 @@ def tokens() -> Tokens:
 @pytest.mark.parametrize(
     "header", [None, "", "Bearer", "Bearer ", "Bearer nobody", f"Digest {SHOP}", "Basic ???", SHOP, "Bearer \udcff", "Basic \udcff"]
 )
-def test_who_brings_no_known_token_is_nobody(tokens: Tokens, header: str | None) -> None:
+def test_an_unknown_token_is_unauthenticated(tokens: Tokens, header: str | None) -> None:
     with pytest.raises(Unauthenticated):
         authorize(tokens, "query", header, "shop")
 

@@ -21,6 +21,6 @@ from tael.errors import Rejected
         ('{"format": "tael-state/1", "cluster_id": "tael", "keys": {"a": {"value": "%", "revision": 1}}}', "is not a backup"),
     ],
 )
-async def test_what_is_no_backup_is_refused_before_anything_is_asked(text: str, words: str) -> None:
+async def test_an_invalid_backup_is_refused_before_any_request(text: str, words: str) -> None:
     with pytest.raises(Rejected, match=words):
         await put_back(cast("KeyValue", None), text.encode(), "tael")

@@ -60,7 +60,7 @@ def test_pieces_hold_every_span_once_in_order_and_at_most_one_each(shapes: list[
     assert all(len(numbers_in(piece)) <= 1 for piece in cut)
 
 
-def test_nothing_to_cut_is_none() -> None:
+def test_a_body_without_items_cannot_be_halved() -> None:
     """An empty body, and a record without spans."""
     assert halve(TRACES, b"") is None
     assert halve(TRACES, codec.encode("t", 0, b"")) is None

@@ -57,7 +57,7 @@ def test_messages_are_counted_wherever_they_are(body: bytes) -> None:
         count_fields(body, TRACES, 500_000)
 
 
-def test_whatever_is_no_protobuf_is_counted_as_far_as_it_goes() -> None:
+def test_invalid_protobuf_is_counted_up_to_the_error() -> None:
     """The parser refuses it later."""
     chance, whole = random.Random(7), request_of(200).SerializeToString()
     for _ in range(300):

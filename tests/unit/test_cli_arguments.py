@@ -64,7 +64,7 @@ def test_times_as_people_type_them(typed: str, meant: str) -> None:
         "2026-01-31T09:30Z",
     ],
 )
-def test_what_is_no_time(typed: str) -> None:
+def test_an_invalid_time_is_refused(typed: str) -> None:
     """It is refused with a list of accepted forms."""
     with pytest.raises(Rejected) as refused:
         instant(typed, NOW)
@@ -112,7 +112,7 @@ def test_lengths_of_time_as_people_type_them(typed: str, meant: str) -> None:
         ("now-1h30m", "'now-1h30m' is a point in time, for --start; the length is 1h30m"),
     ],
 )
-def test_what_is_no_length_of_time(typed: str, reason: str) -> None:
+def test_an_invalid_duration_is_refused(typed: str, reason: str) -> None:
     """It is refused with a list of accepted forms."""
     with pytest.raises(Rejected) as refused:
         duration(typed)
@@ -127,7 +127,7 @@ def test_severities_as_people_type_them(typed: str, meant: str) -> None:
     assert Severity().convert(typed, None, None) == meant
 
 
-def test_a_word_that_is_no_severity() -> None:
+def test_an_unknown_severity_is_refused() -> None:
     """The error lists the levels."""
     with pytest.raises(click.BadParameter, match="trace, debug, info, warn, error, fatal"):
         Severity().convert("loud", None, None)

@@ -165,7 +165,7 @@ def test_a_cluster_has_three_copies_of_the_wal_and_two_shards() -> None:
     assert len(shards) == 2
 
 
-def test_a_nats_of_ones_own_takes_the_place_of_the_bundled_one_for_whoever_speaks_to_it() -> None:
+def test_an_external_nats_replaces_the_bundled_one_for_every_service() -> None:
     base, services = compose("docker-compose.yml"), compose("docker-compose.yml", "docker-compose.nats.yml")
     assert services["nats"]["profiles"] == ["unused"]
     assert all("TAEL_NATS_URL" in base[name]["environment"] for name in SERVICES)

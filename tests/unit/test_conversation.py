@@ -158,7 +158,7 @@ def test_tool_calls_have_one_form(attributes: dict[str, Any]) -> None:
     assert call_messages(attributes).input == [CALL, RESULT]
 
 
-def test_what_several_attributes_say_is_one_answer() -> None:
+def test_parts_in_several_attributes_are_one_answer() -> None:
     """Vercel's AI SDK writes text, reasoning and tool calls apart."""
     call = {"toolCallId": "c1", "toolName": "weather", "input": '{"city": "Ulm"}'}
     messages = call_messages({"ai.response.text": "hello", "ai.response.toolCalls": json.dumps([call]), "ai.response.reasoning": "hm"})
@@ -194,7 +194,7 @@ def test_events_are_asked_where_attributes_say_nothing() -> None:
 
 
 @pytest.mark.parametrize("text", ["{", "[1, 2", '{"a": 1}', "[]", "null", '[{"x": {}}]', "0"])
-def test_whatever_it_is_nothing_is_lost_or_fails(text: str) -> None:
+def test_arbitrary_attributes_lose_nothing_and_raise_nothing(text: str) -> None:
     call = call_messages({"gen_ai.prompt": text})
     assert text == "[]" or len(call.input) >= 1
 

@@ -60,7 +60,7 @@ def test_every_module_that_is_named_by_its_end_exists(doc: Path) -> None:
 
 
 @each_doc
-def test_every_name_that_is_said_to_be_in_a_module_is_there(doc: Path) -> None:
+def test_names_that_the_docs_place_in_a_module_exist_there(doc: Path) -> None:
     for name, path in re.findall(r"`([A-Za-z_]\w+)` in `([\w/]+\.py)`", doc.read_text()):
         assert re.search(rf"\b{name}\b", (ROOT / path).read_text()), (name, path)
 

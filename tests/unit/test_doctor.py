@@ -47,7 +47,7 @@ def test_all_is_well() -> None:
         (lambda c: c["damaged_keys"].update(shards="no JSON"), "failure", "the key shards is damaged"),
     ],
 )
-def test_what_is_wrong_is_named_with_a_cure(change: Change, level: str, words: str) -> None:
+def test_findings_name_the_problem_and_the_remedy(change: Change, level: str, words: str) -> None:
     cluster = copy.deepcopy(WELL)
     change(cluster)
     assert any(words in what for what in said(cluster, level)), said(cluster, level)

@@ -57,7 +57,7 @@ async def test_places_are_given_at_once_while_there_are_any() -> None:
     assert door.semaphore.waiting == 1
 
 
-async def test_who_gives_up_while_waiting_is_forgotten() -> None:
+async def test_a_cancelled_waiter_is_forgotten() -> None:
     door = Door(1)
     for name in "abc":
         await door.ask("t", name)
@@ -68,7 +68,7 @@ async def test_who_gives_up_while_waiting_is_forgotten() -> None:
     assert not door.semaphore.locked()
 
 
-async def test_a_place_given_to_who_gives_up_goes_on() -> None:
+async def test_a_turn_granted_to_a_cancelled_waiter_is_passed_on() -> None:
     door = Door(1)
     for name in "abc":
         await door.ask("t", name)

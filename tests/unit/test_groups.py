@@ -23,6 +23,6 @@ def test_every_group_has_a_bit_and_columns() -> None:
     assert groups.columns(0) == rows.COLUMNS
 
 
-def test_what_rows_have_in_common() -> None:
+def test_groups_that_are_empty_in_all_rows_are_left_out() -> None:
     """A group is left out only if it is empty in all of them."""
     assert groups.common([0b1101, 0b0111]) == 0b0101

@@ -21,7 +21,7 @@ def test_the_hot_nodes_engine_comes_without_the_tables_of_arrow(tmp_path: Path) 
     assert loaded(opened, ["pyarrow", "pandas"]) == ["-"]
 
 
-def test_what_is_hidden_is_there_again_afterwards() -> None:
+def test_hidden_modules_are_restored_afterwards() -> None:
     with without("wave"), pytest.raises(ImportError):
         import wave
     import wave

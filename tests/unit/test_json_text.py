@@ -27,7 +27,7 @@ def test_numbers_that_json_lacks_are_texts() -> None:
     assert json.loads(body) == PLAIN
 
 
-def test_a_structure_that_holds_itself_is_refused() -> None:
+def test_a_recursive_structure_is_refused() -> None:
     """Without an endless loop."""
     around: list[object] = []
     around.append(around)

@@ -32,7 +32,7 @@ def test_a_wal_and_its_name_are_one(shard: int) -> None:
     assert wal_of_name("3_aside_4") is wal_of_name("x") is wal_of("lease.leader") is None
 
 
-def test_near_is_whole_hours_around_now() -> None:
+def test_the_near_lane_is_whole_hours_around_now() -> None:
     """So that a resend is divided the same way, except once an hour."""
     found = near(NOW_NS, 2)
     assert found.since_ns % HOUR_NS == found.until_ns % HOUR_NS == 0
@@ -52,7 +52,7 @@ def admitted(*offsets_hours: int, shards: int = 1) -> dict[int, list[int]]:
     return {part.shard: [(span.start_time_unix_nano - NOW_NS) // HOUR_NS for span in spans_of(part.request)] for part in parts}
 
 
-def test_what_lies_far_goes_aside_and_its_neighbours_do_not() -> None:
+def test_far_items_go_to_the_aside_lane_and_near_ones_do_not() -> None:
     """In the past and in the future; a request of only one kind is passed on byte for byte."""
     assert admitted(0, -24, 23) == {0: [0, -24, 23]}
     assert admitted(-100, -26, 200) == {ASIDE: [-100, -26, 200]}

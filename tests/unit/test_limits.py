@@ -79,7 +79,7 @@ def test_no_one_gets_more_than_burst_and_rate_and_one_request(rate: float, burst
 
 
 @given(st.floats(1, 1e6), st.floats(1, 100), st.floats(0.1, 1e6), st.floats(0.1, 1e6))
-def test_who_waits_as_long_as_told_is_let_in(rate: float, burst: float, first: float, second: float) -> None:
+def test_a_client_that_waits_as_told_is_admitted(rate: float, burst: float, first: float, second: float) -> None:
     bucket = TokenBucket.full(rate, burst, now=0)
     bucket.take(first)
     delay = bucket.delay_seconds(second, 0)
@@ -274,7 +274,7 @@ def test_a_request_is_looked_at_now_and_then() -> None:
 
 
 @given(st.lists(st.tuples(st.integers(0, 30), st.sets(st.integers(0, 60), max_size=12)), max_size=60))
-def test_what_is_remembered_of_keys_is_bounded(requests: list[tuple[int, set[int]]]) -> None:
+def test_the_memory_of_keys_is_bounded(requests: list[tuple[int, set[int]]]) -> None:
     """For any tenants and keys; only tenants over their limit are warned about."""
     watching = Watching(most=8, max_tracked=40)
     sent: dict[str, set[int]] = {}

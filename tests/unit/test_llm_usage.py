@@ -31,7 +31,7 @@ def test_an_agents_sum_does_not_count_beside_its_calls() -> None:
     assert usage_of(spans)[0] == Usage(2, 30, 30, 0.0)
 
 
-def test_it_counts_where_nobody_else_says_it() -> None:
+def test_usage_of_an_agent_counts_if_no_call_has_its_own() -> None:
     """Spans without usage are not calls."""
     assert counted(span("a", "", "agent", 30), span("c", "a", "chat")) == "a"
 

@@ -125,7 +125,7 @@ def test_a_template_makes_and_does_no_more_than_a_line_may_take(template: str) -
         ("{{divf 1790000000123456789 1000000 | int}}", "1790000000123"),
     ],
 )
-def test_what_was_received_may_be_longer(template: str, line: str) -> None:
+def test_received_lines_may_exceed_the_bound_of_made_ones(template: str, line: str) -> None:
     """A long line can be cut; formats that Go refuses are refused, and a quotient has as many digits as there are."""
     query: Any = parse(f'{{a="b"}} | line_format `{template}`')
     row = Row(1, "line", {"a": "b", "x": "x" * 3_000_000}, {})

@@ -46,7 +46,7 @@ def test_integers_are_exact_as_far_as_doubles_are() -> None:
         assert [value for _, value in decoded.samples[shop(name="big")]] == [float(value) for value in values]
 
 
-def test_what_a_resource_is_called() -> None:
+def test_a_resource_is_identified_by_job_and_instance() -> None:
     """Job and instance identify it and override attributes with these names; everything else is in target_info."""
     resource = {"service.name": "cart", "service.namespace": "shop", "service.instance.id": "7", "host.name": "h", "cloud.zone": ""}
     decoded = Door().read_back(number("up", 1, attributes={"job": "liar", "x": True}), resource=resource)
@@ -287,7 +287,7 @@ def test_exemplars_keep_their_trace() -> None:
         (histogram(bounds=[math.nan], counts=[1, 1]), "its bounds are not ascending"),
     ],
 )
-def test_what_cannot_be_stored_is_refused_and_costs_nothing_else(metric: Metric, reason: str) -> None:
+def test_unstorable_points_are_refused_and_others_kept(metric: Metric, reason: str) -> None:
     """Counted in points, with a reason, in any order."""
     translation = Door().translate(request(number("up", 1), metric, number("down", 2.0)))
     assert refusals(translation) == {reason: 1}
@@ -370,7 +370,7 @@ def test_increments_of_thousands_of_hours_are_announced_for_few() -> None:
         assert {series.hour for series in translation.new_series} <= hours
 
 
-def test_what_is_not_a_request_is_rejected() -> None:
+def test_a_malformed_request_is_rejected() -> None:
     """As a whole, before any of it is used."""
     for body in (b"\xff", b"\x0a\x05\x0a\x03\xff\xff\xff", request(number("x", 1)).SerializeToString()[:-1]):
         with pytest.raises(Rejected, match="ExportMetricsServiceRequest"):

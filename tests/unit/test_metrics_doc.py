@@ -65,5 +65,5 @@ def test_there_are_metrics_at_all() -> None:
 
 
 @pytest.mark.parametrize("name", sorted({name for name, _, kind in exported() if kind == "histogram"}))
-def test_what_is_measured_names_its_unit(name: str) -> None:
+def test_names_of_metrics_contain_their_unit(name: str) -> None:
     assert name.endswith(UNITS)

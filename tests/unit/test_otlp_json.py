@@ -134,7 +134,7 @@ def test_text_that_is_not_unicode_is_replaced() -> None:
 @pytest.mark.parametrize(
     "body", [b"", b"{", b"[]", b"1", b'"x"', b"null", b'{"resourceSpans":NaN}', b"[" * 100_000, b'{"a":' + b"9" * 5000 + b"}"]
 )
-def test_what_is_not_a_request_is_refused(body: bytes) -> None:
+def test_a_malformed_request_is_refused(body: bytes) -> None:
     with pytest.raises(Rejected):
         decode_json(ExportTraceServiceRequest, body)
 
@@ -147,7 +147,7 @@ def test_endless_nesting_is_refused() -> None:
         value_of(value)
 
 
-def test_what_is_written() -> None:
+def test_written_json_follows_the_mapping_of_otlp() -> None:
     """Ids lower-case hex, 64-bit integers as strings, enums as integers, unset fields left out."""
     span = Span(trace_id=b"\xab" * 16, kind=Span.SPAN_KIND_SERVER, start_time_unix_nano=5, flags=1, trace_state="a=b")
     span.attributes.add(key="d").value.double_value = math.inf

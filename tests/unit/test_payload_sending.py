@@ -67,7 +67,7 @@ async def test_every_shard_that_refers_to_a_payload_gets_it_first() -> None:
         assert [signal for where, signal, _, _ in log.appended if where == shard] == [PAYLOADS, TRACES]
 
 
-async def test_what_holds_nothing_large_goes_as_it_came() -> None:
+async def test_requests_without_large_values_are_unchanged() -> None:
     log, request = MemoryLog(), request_of(200)
     await admit(pipeline(log), request)
     assert log.requests == [request.SerializeToString()]
@@ -116,7 +116,7 @@ async def test_the_memory_is_bounded() -> None:
     assert [await send(one, two), await send(one), await send(three), await send(one), await send(two)] == [1, 0, 1, 0, 1]
 
 
-async def test_what_was_sent_is_relied_on_for_a_while_only() -> None:
+async def test_a_sent_payload_is_relied_on_for_a_limited_time() -> None:
     """However often it is used: a payload that nothing refers to may be collected some time after it was last sent."""
     log = MemoryLog()
     sender, content = PayloadSender(log, 2, 100, CollectorRegistry()), b"1"

@@ -99,7 +99,7 @@ async def test_appends_of_one_request_run_side_by_side() -> None:
     assert await admitting == Outcome()
 
 
-async def test_what_is_malformed_or_not_taken_is_refused() -> None:
+async def test_malformed_and_unsupported_requests_are_refused() -> None:
     with pytest.raises(Rejected):
         await admit(pipeline(MemoryLog()), TRACES, "t", b"\xff")
     with pytest.raises(NotFound, match="profiles"):
@@ -135,7 +135,7 @@ async def test_waiting_ends_with_overloaded_and_leaves_no_trace() -> None:
     assert (budget.held_bytes, budget.waiting_bytes) == (100, 0)
 
 
-async def test_who_waits_is_bounded_too() -> None:
+async def test_waiting_requests_are_bounded_too() -> None:
     budget = ByteBudget(100, wait_seconds=5)
     await budget.acquire(100)
     waiting = asyncio.ensure_future(budget.acquire(60))

@@ -69,7 +69,7 @@ def test_a_full_disk_is_refused_first_and_by_name() -> None:
     assert watching.reasons == ["the disk of /data has 5 bytes left, less than TAEL_MIN_FREE_BYTES=1000"]
 
 
-def test_what_cannot_be_seen_keeps_what_was_decided_and_every_cause_is_named() -> None:
+def test_unreadable_state_keeps_the_decision_and_every_cause_is_named() -> None:
     watching = pressure(TAEL_MIN_FREE_BYTES="1000")
     watching.observe({0: view(size=950), 1: view(size=10)}, {"/data": 5}, 0)
     watching.observe({}, {}, 1)

@@ -95,7 +95,7 @@ def test_nothing_is_computed_of_a_call_that(call: LlmCall) -> None:
     assert read_prices().computed_usd(call, 0) is None
 
 
-def test_a_file_goes_before_and_has_dates(own: Path) -> None:
+def test_a_price_file_takes_precedence_and_may_have_dates(own: Path) -> None:
     prices = read_prices(own)
     call = LlmCall(model="house-1", operation="chat", input_tokens=1_000_000)
     october = 1_790_812_800 * 10**9

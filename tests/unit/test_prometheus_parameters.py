@@ -30,7 +30,7 @@ def test_times(text: str, milliseconds: int) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "x", "nan", "inf", "1e300", "2015-13-01T00:00:00Z", "2015-07-01", " 5", "٣"])
-def test_what_is_no_time(text: str) -> None:
+def test_an_invalid_time_is_refused(text: str) -> None:
     with pytest.raises(Rejected, match="to a valid timestamp"):
         form(time=text).instant_ms("time")
 
@@ -46,7 +46,7 @@ def test_a_lookback_that_is_not_positive_is_the_engines(text: str, milliseconds:
     assert form(lookback_delta=text).lookback_ms() == milliseconds
 
 
-def test_what_is_no_lookback() -> None:
+def test_an_invalid_lookback_is_refused() -> None:
     with pytest.raises(Rejected, match='error parsing lookback delta duration: cannot parse "x" to a valid duration'):
         form(lookback_delta="x").lookback_ms()
 
@@ -57,7 +57,7 @@ def test_durations(text: str, milliseconds: int | None) -> None:
 
 
 @pytest.mark.parametrize("text", ["x", "1x", "nan", "1e300", "5m 3s"])
-def test_what_is_no_duration(text: str) -> None:
+def test_an_invalid_duration_is_refused(text: str) -> None:
     with pytest.raises(Rejected, match="to a valid duration"):
         form(step=text).duration_ms("step")
 
@@ -68,7 +68,7 @@ def test_a_range_holds_eleven_thousand_points() -> None:
         form(start="0", end="11001", step="1").range()
 
 
-def test_what_is_left_out_is_everything() -> None:
+def test_a_missing_range_is_all_time() -> None:
     assert form().between() == (EARLIEST_MS, LATEST_MS)
     assert form(start="-5", end="9e12").between() == (EARLIEST_MS, LATEST_MS)
     with pytest.raises(Rejected, match="end timestamp must not be before start timestamp"):

@@ -43,7 +43,7 @@ def samples(*series: tuple[Labels, Sequence[tuple[int, float]]]) -> Samples:
 ONE = samples(((("__name__", "m"), ("k", "1")), [(0, 1.0), (30_000, 2.0), (60_000, 4.0)]))
 
 
-def test_a_grid_stands_for_its_node_at_its_steps() -> None:
+def test_a_grid_replaces_its_node_at_its_steps() -> None:
     call = Call("rate", (MatrixSelector(M, 60_000),), pos=Pos(0, 0))
     grid = Grid([(("__name__", "m"),)], np.array([[1.0, 2.0, 3.0]]), np.array([[True, False, True]]))
     found = evaluate(Aggregate("sum", call), STEPS, Fetched({}, {(call, STEPS): grid}), Settings(), "").value
@@ -76,7 +76,7 @@ def test_a_range_is_an_answer_of_its_own() -> None:
 
 
 @pytest.mark.parametrize("most", [2, 3])
-def test_what_is_too_much_is_refused_in_prometheus_words(most: int) -> None:
+def test_excessive_queries_are_refused_with_prometheus_messages(most: int) -> None:
     expr: Expr = M if most == 2 else Call("vector", (Number(1),))
     steps = STEPS if most == 2 else Steps(0, 3, 1)
     with pytest.raises(TooLarge, match=TOO_MANY_SAMPLES):
@@ -220,6 +220,6 @@ def test_patterns_are_re2s(pattern: str, text: str, matches: bool) -> None:
 
 
 @pytest.mark.parametrize("pattern", ["(", "a(?=b)", r"(a)\1", "[", "*"])
-def test_what_re2_does_not_have_is_refused(pattern: str) -> None:
+def test_regular_expressions_beyond_re2_are_refused(pattern: str) -> None:
     with pytest.raises(Rejected, match="error parsing regexp"):
         compiled(pattern)

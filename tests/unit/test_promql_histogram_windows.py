@@ -76,7 +76,7 @@ def test_rates_reach_to_the_edges_of_a_window() -> None:
     assert of(found) == "count:0.0125 counter_reset_hint:gauge buckets:[0.0125]"
 
 
-def test_what_a_window_cannot_be_made_of_is_noted() -> None:
+def test_incompatible_samples_of_a_window_are_annotated() -> None:
     """Floats with histograms, gauges as counters and vice versa, two kinds of buckets."""
     custom = "schema:-53 count:2 custom_values:[5] buckets:[2]"
     for function in ("rate", "delta", "sum_over_time", "avg_over_time", "irate", "idelta"):

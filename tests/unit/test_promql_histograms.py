@@ -245,7 +245,7 @@ def test_cutting_open_buckets() -> None:
         ("{sum:1}", "histogram"),
     ],
 )
-def test_what_is_no_histogram_is_refused_by_its_key(text: str, where: str) -> None:
+def test_an_invalid_histogram_is_refused_by_its_key(text: str, where: str) -> None:
     """With the keys that would be accepted."""
     with pytest.raises(Rejected) as refused:
         parse(text)

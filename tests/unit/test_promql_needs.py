@@ -86,7 +86,7 @@ def _prediction(of: VectorSelector) -> Call:
     return Call("predict_linear", (over(of), Unary("-", Number(60))))
 
 
-def test_what_is_step_invariant_is_read_once() -> None:
+def test_step_invariant_selectors_are_read_once() -> None:
     """At the first step, for the time that it names."""
     fixed = selector(at=5 * MINUTE, offset=MINUTE)
     assert read(StepInvariant(fixed)).grids == {

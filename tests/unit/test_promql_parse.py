@@ -174,7 +174,7 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("query", PARSED)
-def test_what_is_written_is_understood(query: str) -> None:
+def test_expressions_parse_to_their_trees(query: str) -> None:
     assert parse(query) == PARSED[query]
 
 
@@ -191,7 +191,7 @@ def test_a_bad_regular_expression_is_reported_where_it_stands() -> None:
         parse('a{x=~"["}')
 
 
-def test_nodes_know_where_they_stand() -> None:
+def test_nodes_have_their_positions() -> None:
     query = "sum by (x) (rate(a[5m] offset 1m)) / 2"
     stand = [(type(node).__name__, query[node.pos.start : node.pos.end]) for node in walk(parse(query))]
     assert stand == [

@@ -43,7 +43,7 @@ def test_instants_are_read(text: str, ns: int) -> None:
     "text",
     ["", "now", "-5", "1e9", "2026-09-21", "20260921", "2026-09-21T14:13:20", "2026-02-30T00:00:00Z", "9" * 20, "9999-01-01T00:00:00Z"],
 )
-def test_what_is_no_instant_is_refused(text: str) -> None:
+def test_an_invalid_instant_is_refused(text: str) -> None:
     """Including times without an offset, which are ambiguous."""
     with pytest.raises(Rejected, match=r"^start: .* is not an instant"):
         parse_instant_ns(text, where="start")
@@ -65,7 +65,7 @@ def test_durations_are_read(text: str, ns: int) -> None:
 
 
 @pytest.mark.parametrize("text", ["15", "m", "-5m", "5 m", "5M", "1h-5m", "0s", "99999999d", "1e3s"])
-def test_what_is_no_duration_is_refused(text: str) -> None:
+def test_an_invalid_duration_is_refused(text: str) -> None:
     with pytest.raises(Rejected, match=r"^last: "):
         parse_duration_ns(text, where="last")
 

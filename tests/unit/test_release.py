@@ -22,7 +22,7 @@ def test_a_lock_file_is_read() -> None:
 
 
 @pytest.mark.parametrize("line", ["aiohttp>=3", "-e .", "git+https://host.example/x", "--index-url https://host.example"])
-def test_what_pins_no_version_is_refused(line: str) -> None:
+def test_an_unpinned_requirement_is_refused(line: str) -> None:
     with pytest.raises(ValueError, match=r"line 2: .* pins no version"):
         read_lock(f"# a comment\n{line}\n")
 
@@ -32,7 +32,7 @@ def test_the_dependencies_are_what_they_should_be() -> None:
     assert main([]) == 0
 
 
-def test_what_is_wrong_is_named() -> None:
+def test_differences_between_locks_are_named() -> None:
     dev, hashes = [Package("aiohttp", "2", 1, ["1" * 64]), Package("lz4", "4", 2, ["1" * 64])], ["2" * 64]
     locks = {
         LOCKS[0]: [Package("aiohttp", "1", 1, hashes), Package("lz4", "4", 2, hashes)],
@@ -86,7 +86,7 @@ def test_every_third_party_image_gets_the_digest_of_its_tag() -> None:
     assert "tael" not in names
 
 
-def test_where_an_image_is() -> None:
+def test_image_references() -> None:
     assert images.place("nats") == images.place("docker.io/library/nats") == ("registry-1.docker.io", "library/nats")
     assert images.place("grafana/grafana") == ("registry-1.docker.io", "grafana/grafana")
     assert images.place("quay.io/minio/minio") == ("quay.io", "minio/minio")

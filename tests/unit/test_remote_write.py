@@ -284,7 +284,7 @@ def test_metadata_of_version_2_is_the_family_s() -> None:
     assert [(family.name, family.type) for family in door.read_back(*series).families] == [("lat", "histogram")]
 
 
-def test_what_is_not_a_request_is_rejected(door: Door) -> None:
+def test_a_malformed_request_is_rejected(door: Door) -> None:
     """As a whole."""
     with pytest.raises(Rejected, match="not a valid"):
         door.translate_bytes(b"\xff\xff")
@@ -296,7 +296,7 @@ def test_the_first_symbol_is_empty() -> None:
         Door(2).translate_bytes(wire.RequestV2(symbols=[b"x"]).SerializeToString())
 
 
-def test_a_body_of_the_other_version_holds_nothing() -> None:
+def test_a_body_of_the_other_version_is_empty() -> None:
     """The field numbers are disjoint, so a wrong content type gives an empty request and never wrong data."""
     assert Door(1).translate_bytes(version_2([Series()])).items == 0
     assert Door(2).translate_bytes(version_1([Series()])).items == 0

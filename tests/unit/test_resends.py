@@ -30,7 +30,7 @@ def fresh(resends: Resends, *entries: Entry) -> list[list[str]]:
     return names_in(list(resends.fresh(entries).entries))
 
 
-def test_what_comes_again_is_left_out_and_counted() -> None:
+def test_resends_are_dropped_and_counted() -> None:
     """Within an entry, in another entry of the batch and in a later batch; entries without remaining records are dropped."""
     resends = Resends(100)
     found = resends.fresh([entry(1, "a", "b", "a"), entry(2, "b"), entry(3, "c", signal=LOGS)])

@@ -63,7 +63,7 @@ def test_a_partition_goes_when_all_of_it_is_too_old() -> None:
 
 
 @given(st.lists(partitions), days, days, days)
-def test_nothing_that_is_wanted_goes(given_ones: list[PartitionSize], traces: float, logs: float, metrics: float) -> None:
+def test_only_expired_partitions_are_dropped(given_ones: list[PartitionSize], traces: float, logs: float, metrics: float) -> None:
     """All partitions that ended before the retention period expire, oldest first, and no others."""
     wanted = {"traces": traces, "logs": logs, "metrics": metrics}
     gone = expired(given_ones, retention_days=wanted, now_ns=NOW_NS)
@@ -83,7 +83,9 @@ own_days = st.dictionaries(st.sampled_from(["shop", "bank"]), st.dictionaries(st
 
 
 @given(st.lists(partitions), days, own_days)
-def test_each_row_goes_when_its_tenant_says(given_ones: list[PartitionSize], everybody: float, own: dict[str, dict[str, float]]) -> None:
+def test_rows_expire_by_their_tenants_retention(
+    given_ones: list[PartitionSize], everybody: float, own: dict[str, dict[str, float]]
+) -> None:
     """Whole partitions and rows together are exactly what is past its tenant's retention."""
     retention = Retention(dict.fromkeys(NEVER, everybody), own)
     past = past_retention(given_ones, retention, NOW_NS)

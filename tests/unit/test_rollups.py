@@ -34,7 +34,7 @@ def test_steps_whose_windows_reach_into_rollups() -> None:
     assert rolled.split(asked, 0) == (None, asked)
 
 
-def test_what_is_exact() -> None:
+def test_functions_that_are_exact_over_whole_buckets() -> None:
     """Windows of whole buckets, for functions of the buckets' columns."""
     assert rolled.exact(request("rate", T, T, 0, FIVE))
     assert rolled.exact(request("last", T, T + FIVE, FIVE, FIVE))
@@ -44,7 +44,7 @@ def test_what_is_exact() -> None:
     assert not rolled.exact(request("changes", T, T, FIVE, FIVE))
 
 
-def test_what_is_said() -> None:
+def test_annotations_about_rollups() -> None:
     """The time before which rollups are used, and whether that affects the result."""
     assert of_rollups(Rollups(T, exact=True)) == "PromQL info: uses 5-minute rollups before 2026-09-21T14:15:00Z"
     assert ": approximate there; " in of_rollups(Rollups(T))

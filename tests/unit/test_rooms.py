@@ -21,7 +21,7 @@ def modules() -> Iterator[tuple[str, str]]:
             yield name, ast.get_docstring(ast.parse(path.read_text())) or ""
 
 
-def test_what_calls_itself_pure_is_under_the_contract() -> None:
+def test_modules_that_call_themselves_pure_are_under_the_contract() -> None:
     law = configparser.ConfigParser()
     law.read(ROOT / ".importlinter")
     contract = law["importlinter:contract:pure"]["source_modules"].split()

@@ -47,5 +47,5 @@ def test_a_write_error_before_the_first_good_answer_needs_a_restart_all_the_same
         (503, b"[1]", "its health check answered with status 503"),
     ],
 )
-def test_what_an_answer_says(status: int, body: bytes, problem: str) -> None:
+def test_an_answer_decides_the_health(status: int, body: bytes, problem: str) -> None:
     assert problem_of(status, body) == problem

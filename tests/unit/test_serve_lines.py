@@ -10,7 +10,7 @@ import pytest
 from services.serve.lines import Lines
 
 
-def test_lines_stand_behind_the_name_of_who_speaks() -> None:
+def test_lines_are_prefixed_with_the_process() -> None:
     out = io.StringIO()
     lines = Lines(out, ["serve", "ingest"], colour=False)
     lines.write("serve", "ready")
@@ -18,7 +18,7 @@ def test_lines_stand_behind_the_name_of_who_speaks() -> None:
     assert out.getvalue() == 'serve  | ready\ningest | {"event": "receiving"}\n'
 
 
-def test_json_is_one_object_a_line_whoever_speaks() -> None:
+def test_json_output_is_one_object_a_line_for_every_process() -> None:
     """Lines of our processes are unchanged; NATS, the supervisor and tracebacks get the same members."""
     out = io.StringIO()
     lines = Lines(out, ["serve", "ingest", "nats"], colour=True, as_json=True)

@@ -85,7 +85,7 @@ def test_everything_that_has_metrics_is_a_target() -> None:
     assert len({one["targets"][0] for one in listed}) == len(listed)
 
 
-def test_what_the_user_set_reaches_the_services_and_nobody_else() -> None:
+def test_settings_of_the_user_reach_the_services_only() -> None:
     decided = plan_of({"TAEL_BATCH_MAX_SECS": "2", "PATH": "/bin", "TAEL_LOG_LEVEL": ""})
     assert named(decided, "ingest").env["TAEL_BATCH_MAX_SECS"] == "2"
     assert named(decided, "ingest").env["PATH"] == "/bin"

@@ -31,7 +31,7 @@ def aside_gauge() -> float | None:
     return REGISTRY.get_sample_value("tael_compactor_set_aside", {"shard": "77", "work": "merge"})
 
 
-def test_it_waits_after_some_attempts_and_longer_after_each_other_one() -> None:
+def test_retries_back_off_after_several_attempts() -> None:
     clock = Clock()
     setbacks = Setbacks(77, 200, now=clock)
     fail(setbacks, 2)
@@ -75,7 +75,7 @@ def test_few_failures_are_forgotten_too() -> None:
     assert not setbacks.has_failed(BAD)
 
 
-def test_giving_it_back_meanwhile_is_no_success() -> None:
+def test_work_that_is_given_back_is_not_a_success() -> None:
     setbacks = Setbacks(77, 200, now=Clock())
     fail(setbacks, 3)
     with setbacks.of(BAD, "a file"):

@@ -71,7 +71,7 @@ def composed(*shards: ScriptedShard) -> MergedSpans:
     return MergedSpans(Shards([Shard(f"shard-{index}", shard) for index, shard in enumerate(shards)], deadline_seconds=0.2))
 
 
-async def test_what_fails_or_hangs_is_named_in_the_order_of_the_shards() -> None:
+async def test_failing_and_hanging_shards_are_named_in_order() -> None:
     """Including what a shard itself reports as missing."""
     shards = composed(
         ScriptedShard(hangs=True),
@@ -84,7 +84,7 @@ async def test_what_fails_or_hangs_is_named_in_the_order_of_the_shards() -> None
     assert answer == Answer([ServiceStats("a", 3, 3, 3, 3)], ("shard-0", "shard-2", "cold"))
 
 
-async def test_none_left_is_unavailable_with_every_reason() -> None:
+async def test_without_any_answer_all_reasons_are_given() -> None:
     shards = composed(ScriptedShard(hangs=True), ScriptedShard(error=Unavailable("gone")))
     with pytest.raises(Unavailable, match=r"shard-0: no answer within 0.2 s; shard-1: gone"):
         await shards.get_trace("t", bytes(16))

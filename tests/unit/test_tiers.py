@@ -51,7 +51,7 @@ def hours(first: int, end: int) -> TimeRange:
     return TimeRange(HOUR + first * HOUR_NS, HOUR + end * HOUR_NS)
 
 
-def test_what_is_hot_is_the_table_itself() -> None:
+def test_hot_rows_are_read_from_the_table_itself() -> None:
     """Later hours, other tables, and shards that never rolled anything: just the table's name."""
     for source, table, time_range in (
         (tiers(), "spans", ALL_TIME),
@@ -86,7 +86,7 @@ def test_hours_narrow_what_is_opened() -> None:
     assert source.trail.asked == {("spans", hours(0, 1)), ("spans", hours(2, 3))}
 
 
-def test_what_the_moment_does_not_allow() -> None:
+def test_reads_wait_for_a_move_and_load_needed_pages() -> None:
     """Reads wait for a move and load a page if the range touches them."""
     moving = tiers(states={0: MOVING})
     with pytest.raises(HoursMoving):

@@ -34,7 +34,7 @@ def test_a_server_that_ends_earlier_than_it_acknowledged_has_lost_the_rest() -> 
     assert tail.take_gone() == []
 
 
-def test_what_was_read_is_not_lost() -> None:
+def test_entries_that_were_read_are_not_lost() -> None:
     """Of missing entries, only those that were never read count."""
     assert lost_between([Gone(16, 20)], 12) == 5
     assert lost_between([Gone(16, 20)], 18) == 2

@@ -44,11 +44,11 @@ def test_a_trace_may_be_deeper_than_python_recurses() -> None:
     assert len(waterfall(spans)) == 3000
 
 
-def test_nothing_is_no_rows() -> None:
+def test_no_spans_make_no_rows() -> None:
     assert waterfall([]) == []
 
 
-def test_bars_lie_where_the_spans_do() -> None:
+def test_bars_are_at_the_time_of_their_spans() -> None:
     """Also beyond the end of a second; the shortest span has at least one mark."""
     spans = [span("root", None, 59_900, 100), span("late", "root", 59_990, 10), span("instant", "root", 59_950, 0)]
     assert [row.bar for row in waterfall(spans, 10)] == ["━" * 10, "     ━    ", "         ━"]

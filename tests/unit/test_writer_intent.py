@@ -49,7 +49,7 @@ def _large(spans: int, resource_bytes: int) -> bytes:
     return codec.encode("t", 1, request.SerializeToString())
 
 
-def test_what_items_repeat_counts_for_each_of_them() -> None:
+def test_repeated_resource_and_scope_bytes_count_for_each_item() -> None:
     """Resource and scope times the number of spans, plus the bytes themselves; metrics repeat nothing."""
     body = _large(10, 1_000)
     assert len(body) + 10 * 1_000 < flat_bytes(TRACES, body) < len(body) + 10 * 1_100
