@@ -18,7 +18,7 @@ from tael.model.predicate import FieldScope, Kind, Value
 from tael.model.time import NS_PER_SECOND, TimeRange
 from tael.storage.api import Answer
 from tael.storage.clickhouse import flatten
-from tael.storage.clickhouse.client import ClickHouse
+from tael.storage.clickhouse.client import SMALL_LIMITS, ClickHouse
 from tael.storage.clickhouse.conditions import Statement
 from tael.storage.clickhouse.labels import hour_of
 from tael.storage.clickhouse.rows import text
@@ -146,34 +146,38 @@ class ClickHouseAttributeKeys:
     async def list_keys(self, tenant: str, signal: AttributeSignal, time_range: TimeRange) -> Answer[list[AttributeKey]]:
         """The distinct keys of the signal's items, by scope, type and key. Common keys are included; rare ones may be missing."""
         statement = list_keys(self._source, tenant, signal, time_range)
-        rows = await self._clickhouse.query(statement.sql, statement.parameters)
-        return Answer([_key(text(name), text(key)) for name, key in rows])
+        [found] = await self._clickhouse.query(statement.sql, statement.parameters, SMALL_LIMITS)
+        pairs = sorted((name, key) for name, keys in zip(_columns(signal), found, strict=True) for key in map(text, keys))
+        return Answer([_key(name, key) for name, key in pairs])
 
     async def list_values(
         self, tenant: str, signal: AttributeSignal, scope: ValueScope, key: str, time_range: TimeRange, limit: int
     ) -> Answer[list[Value]]:
         """At most ``limit`` distinct values of a key that are strings or, for attributes of the item itself, integers; strings first, in order."""
-        found: list[Value] = []
-        for name in (name for name in _VALUES if name.startswith(scope)):
-            statement = list_values(self._source, tenant, signal, f"{name}_values", key, time_range, limit)
-            rows = await self._clickhouse.query(statement.sql, statement.parameters)
-            found += [int(value) if isinstance(value, int) else text(value) for (value,) in rows]
-        return Answer(found[:limit])
+        _, values = await self._values(tenant, signal, scope, key, time_range, limit)
+        return Answer(values)
 
     async def known_values(
         self, tenant: str, signal: AttributeSignal, scope: ValueScope, key: str, time_range: TimeRange, limit: int
     ) -> list[Value] | None:
         """The values of a key as from ``list_values``; None if items have, or may have, other values too."""
-        statement = key_state(self._source, tenant, signal, scope, key, time_range)
-        [state] = await self._clickhouse.query(statement.sql, statement.parameters)
-        *kinds, pairs = map(int, state)
+        (*kinds, pairs), values = await self._values(tenant, signal, scope, key, time_range, limit)
         kept = [f"{scope}_{kind}" in _VALUES for kind in _TYPES]
         # A full row may have lost values, and values of other types are not stored at all.
         if pairs >= MAX_VALUES or any(there and not is_kept for there, is_kept in zip(kinds, kept, strict=True)):
             return None
-        found = (await self.list_values(tenant, signal, scope, key, time_range, limit)).value
         # A key that occurs but has no stored value had too many values, or too long ones.
-        return found if found or not any(kinds) else None
+        return values if values or not any(kinds) else None
+
+    async def _values(
+        self, tenant: str, signal: AttributeSignal, scope: ValueScope, key: str, time_range: TimeRange, limit: int
+    ) -> tuple[list[int], list[Value]]:
+        """The first columns of ``key_values`` as numbers, and at most ``limit`` of its values."""
+        statement = key_values(self._source, tenant, signal, scope, key, time_range, limit)
+        [row] = await self._clickhouse.query(statement.sql, statement.parameters, SMALL_LIMITS)
+        numbers, lists = row[: len(_TYPES) + 1], row[len(_TYPES) + 1 :]
+        values: list[Value] = [int(value) if isinstance(value, int) else text(value) for each in lists for value in each]
+        return [int(number) for number in numbers], values[:limit]
 
 
 def _key(column: str, key: str) -> AttributeKey:
@@ -192,31 +196,25 @@ _KINDS: Final[dict[str, Kind]] = {"string": "string", "int": "int", "double": "d
 
 
 def list_keys(source: Source, tenant: str, signal: AttributeSignal, time_range: TimeRange) -> Statement:
-    """Rows of column of the table and key, ordered."""
-    arrays = ", ".join(f"arrayMap(k -> ('{name}', k), {name}_keys)" for name in _columns(signal))
+    """One row with the distinct keys of each of the table's columns, in their order."""
     where, parameters = _hours(tenant, time_range)
-    sql = f"SELECT DISTINCT entry.1 AS name, entry.2 AS key\nFROM {source.rows(TABLES[signal], tenant, time_range)}\nARRAY JOIN arrayConcat({arrays}) AS entry\nWHERE {where}\nORDER BY name, key"
-    return Statement(sql, parameters)
+    arrays = ", ".join(f"groupUniqArrayArray({name}_keys)" for name in _columns(signal))
+    return Statement(f"SELECT {arrays}\nFROM {source.rows(TABLES[signal], tenant, time_range)}\nWHERE {where}", parameters)
 
 
-def key_state(source: Source, tenant: str, signal: AttributeSignal, scope: ValueScope, key: str, time_range: TimeRange) -> Statement:
-    """Whether the key has values, for each type, and the number of pairs in the fullest row."""
-    where, parameters = _hours(tenant, time_range)
-    kinds = ", ".join(f"max(has({scope}_{kind}_keys, {{key:String}}))" for kind in _TYPES)
-    pairs = ", ".join(f"max(length({name}_values))" for name in _VALUES if name.startswith(scope))
-    sql = f"SELECT {kinds}, arrayMax([{pairs}])\nFROM {source.rows(TABLES[signal], tenant, time_range)}\nWHERE {where}"
-    return Statement(sql, parameters | {"key": key})
-
-
-def list_values(
-    source: Source, tenant: str, signal: AttributeSignal, column: str, key: str, time_range: TimeRange, limit: int
+def key_values(
+    source: Source, tenant: str, signal: AttributeSignal, scope: ValueScope, key: str, time_range: TimeRange, limit: int
 ) -> Statement:
-    """The values of a key, ordered."""
+    """One row: whether the key has values, for each type; the number of pairs in the fullest row; and the first ``limit`` values of each stored type."""
     where, parameters = _hours(tenant, time_range)
-    sql = (
-        f"SELECT DISTINCT pair.2 AS value\nFROM {source.rows(TABLES[signal], tenant, time_range)}\nARRAY JOIN {column} AS pair\n"
-        f"WHERE {where} AND pair.1 = {{key:String}}\nORDER BY value\nLIMIT {{limit:UInt64}}"
-    )
+    stored = [f"{name}_values" for name in _VALUES if name.startswith(scope)]
+    kinds = [f"max(has({scope}_{kind}_keys, {{key:String}}))" for kind in _TYPES]
+    pairs = f"max(arrayMax([{', '.join(f'length({name})' for name in stored)}]))"
+    values = [
+        f"arraySlice(arraySort(groupUniqArrayArray(arrayMap(p -> p.2, arrayFilter(p -> p.1 = {{key:String}}, {name})))), 1, {{limit:UInt64}})"
+        for name in stored
+    ]
+    sql = f"SELECT {', '.join([*kinds, pairs, *values])}\nFROM {source.rows(TABLES[signal], tenant, time_range)}\nWHERE {where}"
     return Statement(sql, parameters | {"key": key, "limit": limit})
 
 

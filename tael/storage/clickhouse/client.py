@@ -94,12 +94,16 @@ _NARROWER: Final = "it takes more memory than a shard gives to one query; ask fo
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Bounds of one statement. ``seconds`` is enforced by the server and, a little later, by this client."""
+    """Bounds of one statement. ``seconds`` is enforced by the server and, a little later, by this client.
+
+    Without ``prewhere`` the columns of all conditions are read at once.
+    """
 
     seconds: float
     memory_bytes: int = 0
     threads: int = 0
     result_rows: int = 0
+    prewhere: bool = True
 
     def settings(self) -> dict[str, Any]:
         """As ClickHouse's settings."""
@@ -113,12 +117,16 @@ class Limits:
             settings["max_threads"] = self.threads
         if self.result_rows:
             settings |= {"max_result_rows": self.result_rows, "result_overflow_mode": "throw"}
+        if not self.prewhere:
+            settings["optimize_move_to_prewhere"] = 0
         return settings
 
 
 QUERY_LIMITS = Limits(seconds=30, memory_bytes=1 << 30, result_rows=1_000_000)
 POINT_LIMITS = Limits(seconds=30, memory_bytes=1 << 30, result_rows=1_000_000, threads=1)
 """For reads of a few granules, which would be slower with more threads."""
+SMALL_LIMITS = Limits(seconds=30, memory_bytes=1 << 30, result_rows=1_000_000, threads=1, prewhere=False)
+"""For reads of tables that have few rows in many parts: opening the parts is most of their cost, and each condition read by itself opens them again."""
 INSERT_LIMITS = Limits(seconds=120, memory_bytes=4 << 30)
 """An insert takes several times the size of its body. The writer halves a batch that takes more than this."""
 DDL_LIMITS = Limits(seconds=120)

@@ -7,7 +7,7 @@ from typing import Final
 from tael.model.attribute_keys import ValueScope
 from tael.model.time import TimeRange
 from tael.storage.clickhouse.attribute_keys import ClickHouseAttributeKeys
-from tael.storage.clickhouse.client import ClickHouse
+from tael.storage.clickhouse.client import SMALL_LIMITS, ClickHouse
 from tael.storage.clickhouse.conditions import Conditions, Statement
 from tael.storage.clickhouse.rows import text
 from tael.storage.clickhouse.source import Source
@@ -28,13 +28,13 @@ class Suggestions:
     async def services(self, tenant: str, time_range: TimeRange) -> set[str]:
         """The services with spans in the range."""
         statement = list_services(self._source, tenant, time_range)
-        return {text(service) for (service,) in await self._clickhouse.query(statement.sql, statement.parameters)}
+        return {text(service) for (service,) in await self._clickhouse.query(statement.sql, statement.parameters, SMALL_LIMITS)}
 
     async def values(self, tenant: str, time_range: TimeRange, named: Named, limit: int) -> set[Static] | None:
         """The first ``limit`` values of a field, in order; None if the spans have to be read."""
         if named == Field(Intrinsic.NAME):
             statement = list_names(self._source, tenant, time_range, limit)
-            rows = await self._clickhouse.query(statement.sql, statement.parameters)
+            rows = await self._clickhouse.query(statement.sql, statement.parameters, SMALL_LIMITS)
             return {Static(Type.STRING, text(name)) for (name,) in rows}
         if not isinstance(named, Attribute) or named.scope not in _WITH_VALUES or named == SERVICE:
             return None
