@@ -125,11 +125,11 @@ class _Compiler:
         return in_some([f"({owner}_{kind}.size0 > 0 AND arrayExists(x -> x IN {keys}, mapKeys({owner}_{kind})))" for kind in kinds])
 
     def _compare(self, leaf: Compare) -> str:
-        found = self._leaf(leaf.field, kind_of(leaf.value), lambda reading: self._related(reading, leaf), relation(leaf))
         service = service_named(leaf)
         if service and leaf.field.scope == "resource":
-            # ``service`` is in the table's key: without this condition every service's rows would be read.
-            return f"(service = {self._bind('String', service)} AND {found})"
+            # The column is in the table's key, and is made of the attribute: a map would be read for every row of the service.
+            return f"service = {self._bind('String', service)}"
+        found = self._leaf(leaf.field, kind_of(leaf.value), lambda reading: self._related(reading, leaf), relation(leaf))
         if leaf.field.scope == "resource" and self._indexed(leaf):
             # A lookup in a map does not use the index of its values' hashes. The hint does, and is not evaluated for rows.
             return f"(indexHint(has(resource_value_hashes, xxHash32({self._bind('String', leaf.value)}))) AND {found})"

@@ -136,7 +136,9 @@ def compared(
         selected = f"({selected} AND {START} >= {{chosen_from:Int64}} AND {START} < {{chosen_until:Int64}})"
         bounds |= {"chosen_from": compare.start_ns, "chosen_until": compare.end_ns}
     rows, around = (source.rows("spans", tenant, own) for own in (time_range, widened(time_range)))
-    return Compared(rows, str(where), selected, {**parameters, **where.parameters, **bounds}, tenant, time_range, around)
+    # A comparison with a service has the type of its column, LowCardinality.
+    chosen = f"CAST({selected}, 'UInt8')"
+    return Compared(rows, str(where), chosen, {**parameters, **where.parameters, **bounds}, tenant, time_range, around)
 
 
 def among(source: Source, tenant: str, spans: Block, base: Mask, compare: Compare, grid: Grid) -> Iterator[Compared]:
