@@ -153,18 +153,11 @@ def listed(pipeline: Pipeline) -> list[p.Predicate]:
     return lists_in(stage.expression for stage in pipeline.stages if isinstance(stage, Filter))
 
 
-def trace_test(pipeline: Pipeline) -> TraceTest:
-    """What a trace must have for the pipeline to keep any of its spans."""
-    tests = [_test(stage) for stage in pipeline.stages]
+def trace_test(pipeline: Pipeline, *, lists: bool = True) -> TraceTest:
+    """What a trace must have for the pipeline to keep any of its spans; ``lists`` is as in ``lower``."""
+    tests = [_test(stage, lists) for stage in pipeline.stages]
     kept = tuple(test for test in tests if test != HasSpan(p.EVERYTHING))
     return kept[0] if len(kept) == 1 else AllOf(kept)
-
-
-def predicates(test: TraceTest) -> list[p.Predicate]:
-    """The distinct span predicates of a test."""
-    if isinstance(test, HasSpan):
-        return [test.predicate]
-    return list(dict.fromkeys(found for part in test.parts for found in predicates(part)))
 
 
 def span_predicate(pipeline: Pipeline, *, lists: bool = True) -> Lowered | None:
@@ -186,9 +179,9 @@ def exact_filters(pipeline: Pipeline) -> list[Expression]:
 
 
 def lists_in(expressions: Iterable[Expression]) -> list[p.Predicate]:
-    """For each attribute that the expressions compare, the predicate that it is a list."""
+    """For each attribute that the expressions compare, the predicate that it is a list; a service is never one."""
     found = (named for expression in expressions for named in fields_of(expression))
-    return [p.Listed(_field(named)) for named in dict.fromkeys(found) if isinstance(named, Attribute)]
+    return [p.Listed(_field(named)) for named in dict.fromkeys(found) if isinstance(named, Attribute) and named != SERVICE]
 
 
 def fields(query: Query, known: Collection[Expression] = ()) -> set[Named]:
@@ -204,19 +197,19 @@ def fields(query: Query, known: Collection[Expression] = ()) -> set[Named]:
     return {one for named in found for own in scoped(named) for one in (own, *_OF_ROOT.get(own, ()))}
 
 
-def _test(stage: Stage) -> TraceTest:
+def _test(stage: Stage, lists: bool) -> TraceTest:
     match stage:
         case Filter(expression=expression):
-            return HasSpan(lower(expression).predicate)
+            return HasSpan(lower(expression, lists=lists).predicate)
         case Pipeline():
-            return trace_test(stage)
+            return trace_test(stage, lists=lists)
         case SpansetOperation(op="||", left=left, right=right):
-            return AnyOf((_test(left), _test(right)))
+            return AnyOf((_test(left, lists), _test(right, lists)))
         # The left side must not match: a trace without it may be in the answer, and one with it too, through other spans.
         case SpansetOperation(op=op, right=right) if op.startswith("!"):
-            return _test(right)
+            return _test(right, lists)
         case SpansetOperation(left=left, right=right):
-            return AllOf((_test(left), _test(right)))
+            return AllOf((_test(left, lists), _test(right, lists)))
         case _:
             return HasSpan(p.EVERYTHING)
 

@@ -12,14 +12,15 @@ _FIRST_NS = 10 * NS_PER_SECOND
 
 
 class Newest:
-    """The pieces of a range, newest first. The length of each is estimated from the rows of the piece before; a piece without rows is followed by the whole
-    rest.
+    """The pieces of a range, newest first. The length of each is estimated from the rows of the piece before; a piece without rows is followed by one that
+    is ``growth`` times as long, or by the whole rest.
     """
 
-    def __init__(self, time_range: TimeRange) -> None:
+    def __init__(self, time_range: TimeRange, first_ns: int = _FIRST_NS, growth: int = 0) -> None:
         self._start_ns = time_range.start_ns
         self._end_ns = time_range.end_ns
-        self._size_ns = _FIRST_NS
+        self._size_ns = first_ns
+        self._growth = growth
 
     def next(self) -> TimeRange | None:
         """The next piece; None after the last one."""
@@ -33,4 +34,5 @@ class Newest:
         """Report how many rows the last piece had, and how many the page still lacks."""
         rest = self._end_ns - self._start_ns
         # Twice the estimate, because a piece that is too short costs another statement.
-        self._size_ns = min(rest, self._size_ns * 2 * -(-missing // found)) if found else rest
+        times = 2 * -(-missing // found) if found else self._growth
+        self._size_ns = min(rest, self._size_ns * times) if times else rest

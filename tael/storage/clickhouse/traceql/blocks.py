@@ -8,13 +8,14 @@ from dataclasses import replace
 import numpy as np
 
 from tael.model.attributes import AttributeValue
+from tael.model.span import UNKNOWN_SERVICE
 from tael.storage.clickhouse import native
 from tael.storage.clickhouse.rows import other_value
 from tael.traceql.ast import Expression, Field, Intrinsic, Named, Static, Type
 from tael.traceql.columns import Column, Rows, of_type, of_values, python_type
 from tael.traceql.expressions import is_event, is_link
 from tael.traceql.ids import Ids
-from tael.traceql.spans import Block, Elements
+from tael.traceql.spans import SERVICE, Block, Elements
 
 _TYPES = {Intrinsic.STATUS: Type.STATUS, Intrinsic.KIND: Type.KIND, Intrinsic.EVENT_TIME_SINCE_START: Type.DURATION}
 _ID_COLUMNS = 6
@@ -62,6 +63,12 @@ def traces_with_copies(columns: Sequence[native.Column]) -> list[bytes]:
     again = np.logical_and.reduce([numbers[1:] == numbers[:-1] for numbers in (high, low, start_ns, span)])
     ids = np.stack([high[1:][again], low[1:][again]], axis=1).astype("<u8")
     return list(dict.fromkeys(_split(ids.tobytes(), 16)))
+
+
+def has_unknown_service(columns: Sequence[native.Column], fields: Sequence[Named]) -> bool:
+    """Whether the service of any row of an answer to ``read_traces`` is UNKNOWN_SERVICE."""
+    read = zip(fields, columns[_ID_COLUMNS:], strict=True) if columns else ()
+    return any(named == SERVICE and f"s{UNKNOWN_SERVICE}" in native.strings(column).words for named, column in read)
 
 
 def known_filters(columns: Sequence[native.Column], fields: Sequence[Named], known: Sequence[Expression]) -> tuple[Block, bool]:

@@ -14,6 +14,7 @@ from tael.traceql.ast import Attribute, Field, Intrinsic, Named, Scope
 from tael.traceql.spans import SERVICE
 
 _START = "toUnixTimestamp64Nano(start_time)"
+_SERVICE_COLUMN = "toLowCardinality(concat('s', service))"
 _ELEMENTS = {Scope.EVENT: "events", Scope.LINK: "links"}
 INTRINSICS = {
     Intrinsic.NAME: "toLowCardinality(concat('s', name))",
@@ -35,12 +36,16 @@ class FieldColumns:
     """Columns for fields, and the values of the parameters in them."""
 
     parameters: dict[str, Any] = field(default_factory=dict)
+    named_service: bool = False
+    """Whether the service may be read as UNKNOWN_SERVICE where none was sent."""
 
     def column(self, named: Named) -> str | None:
         """The expression that selects a field; None for a field that the table does not store."""
         if isinstance(named, Field):
             return INTRINSICS.get(named.intrinsic)
         if named == SERVICE:
+            if self.named_service:
+                return _SERVICE_COLUMN
             # Every resource has a service; one that was not sent is the empty string.
             return "toLowCardinality(concat('s', resource_string['service.name']))"
         return None if named.scope is Scope.ANY else self._attribute(named.scope, self._bind(named.name))
@@ -56,7 +61,7 @@ class FieldColumns:
             raise ValueError(f"{named} is not stored")
         if named == SERVICE:
             return [
-                (f"service != '{UNKNOWN_SERVICE}'", "toLowCardinality(concat('s', service))"),
+                (f"service != '{UNKNOWN_SERVICE}'", _SERVICE_COLUMN),
                 (f"service = '{UNKNOWN_SERVICE}'", column),
             ]
         if not isinstance(named, Attribute) or named.scope not in (Scope.SPAN, Scope.RESOURCE):

@@ -18,6 +18,7 @@ from tael.storage.clickhouse.client import ClickHouse
 from tael.storage.clickhouse.columns import SPAN_COLUMNS
 from tael.storage.clickhouse.conditions import Statement
 from tael.storage.clickhouse.flatten import UNKNOWN_SERVICE
+from tael.storage.clickhouse.narrowing import Newest
 from tael.storage.clickhouse.predicate import condition
 from tael.storage.clickhouse.rows import text
 from tael.storage.clickhouse.source import HotTables, Source
@@ -25,7 +26,7 @@ from tael.storage.clickhouse.traceql import statements
 from tael.storage.clickhouse.traceql.blocks import block, distinct_values
 from tael.storage.clickhouse.traceql.compared import Compared, among, compared
 from tael.storage.clickhouse.traceql.counting import MANY, ValueCounts
-from tael.storage.clickhouse.traceql.statements import AROUND_NS
+from tael.storage.clickhouse.traceql.statements import AROUND_NS, widened
 from tael.storage.clickhouse.traceql.suggest import Suggestions
 from tael.storage.clickhouse.traceql.sums import sums_by_labels
 from tael.storage.clickhouse.traceql.traces import LIMITS, TraceBlocks
@@ -39,7 +40,11 @@ from tael.traceql.spans import SERVICE, Block
 from tael.traceql.spansets import matched
 
 _FIRST_WINDOW_NS: Final = 60 * NS_PER_SECOND
+_GROWTH: Final = 16
+"""How much longer the window is that follows one without a trace."""
 _PAGE: Final = 100
+"""How many traces are read at once if no more are wanted."""
+_LARGEST_PAGE: Final = 500
 MANY_SPANS: Final = 200_000
 """Beyond this many spans in a range, names of tags are those recorded while spans were written (from about one span in eight)."""
 _SPARE: Final = 2
@@ -74,12 +79,19 @@ class ClickHouseSpansets:
         """See SpansetReader."""
         found: list[FoundTrace] = []
         named = [*_SHOWN, *(field for field in fields(query) if field not in _SHOWN)]
-        async with aclosing(self._candidates(tenant, query, time_range)) as pages:
-            async for page in pages:
-                for spans in await self._traces.of(tenant, page, named):
-                    found += await asyncio.to_thread(find, query.pipeline, spans, time_range.start_ns, time_range.end_ns - 1, max_spans)
-                if len(found) >= limit:
-                    break
+        # What is common is found in the newest window.
+        newest, seen = Newest(widened(time_range), _FIRST_WINDOW_NS + AROUND_NS, _GROWTH), set[bytes]()
+        while len(found) < limit and (window := newest.next()) is not None:
+            before = len(found)
+            async with aclosing(self._candidates(tenant, query, window, min(max(limit - before, _PAGE), _LARGEST_PAGE))) as pages:
+                async for page in pages:
+                    fresh = [trace_id for trace_id in page if trace_id not in seen]
+                    seen.update(fresh)
+                    for spans in await self._traces.of(tenant, fresh, named) if fresh else ():
+                        found += await asyncio.to_thread(find, query.pipeline, spans, time_range.start_ns, time_range.end_ns - 1, max_spans)
+                    if len(found) >= limit:
+                        break
+            newest.had(len(found) - before, limit - len(found))
         return Answer(sorted(found, key=newest_first)[:limit])
 
     async def sum_spans(
@@ -236,35 +248,27 @@ class ClickHouseSpansets:
         async for spans, mask in self._traces.matching(tenant, query, _range_of(grid)):
             await asyncio.to_thread(into.add, spans, mask)
 
-    async def _candidates(self, tenant: str, query: Query, time_range: TimeRange) -> AsyncGenerator[list[bytes], None]:
-        """Pages of traces that may match, from windows that grow towards the past: what is common is found in the newest of them.
+    async def _candidates(self, tenant: str, query: Query, window: TimeRange, size: int) -> AsyncGenerator[list[bytes], None]:
+        """Pages of at most ``size`` traces of a window that may match.
 
         Where one span says that its trace may match, most do; where spans must be related, many of the traces that have them do not, so that is found
-        out first, for all of a window at once.
+        out first, for all of the window at once.
         """
-        seen: set[bytes] = set()
         test = trace_test(query.pipeline)
         alone = isinstance(test, HasSpan) and not any(isinstance(stage, ScalarFilter) for stage in query.pipeline.stages)
-        end, size = time_range.end_ns + AROUND_NS, _FIRST_WINDOW_NS + AROUND_NS
-        while end > (oldest := max(0, time_range.start_ns - AROUND_NS)):
-            window = TimeRange(max(oldest, end - size), end)
-            pages = self._traces.pages(tenant, query, window) if alone else self._related(tenant, query, window)
-            async for page in pages:
-                fresh = [trace_id for trace_id in page if trace_id not in seen]
-                seen.update(fresh)
-                if fresh:
-                    yield fresh
-            end, size = window.start_ns, 2 * size
+        pages = self._traces.pages(tenant, query, window, size) if alone else self._related(tenant, query, window, size)
+        async for page in pages:
+            yield page
 
-    async def _related(self, tenant: str, query: Query, window: TimeRange) -> AsyncIterator[list[bytes]]:
+    async def _related(self, tenant: str, query: Query, window: TimeRange, size: int) -> AsyncIterator[list[bytes]]:
         """The traces of which the pipeline leaves something, those that began last first."""
         found: list[tuple[int, bytes]] = []
         async for spans, mask in self._traces.matching(tenant, query, window):
             first, _ = spans.trace_bounds_ns
             found += [(-int(first[trace]), spans.trace_ids[trace]) for trace in np.unique(spans.trace[mask]).tolist()]
         ids = [trace_id for _, trace_id in sorted(found)]
-        for at in range(0, len(ids), _PAGE):
-            yield ids[at : at + _PAGE]
+        for at in range(0, len(ids), size):
+            yield ids[at : at + size]
 
 
 def _range_of(grid: Grid) -> TimeRange:

@@ -18,7 +18,7 @@ from tael.storage.clickhouse.span_expressions import RANKS
 from tael.storage.clickhouse.traceql.fields import FieldColumns
 from tael.traceql.ast import MetricsAggregate, Named, Scope
 from tael.traceql.metrics import Grid
-from tael.traceql.needs import AllOf, HasSpan, TraceTest, predicates
+from tael.traceql.needs import AllOf, HasSpan, TraceTest
 
 DAY_NS = 24 * HOUR_NS
 AROUND_NS: Final = 300 * NS_PER_SECOND
@@ -74,21 +74,28 @@ class After:
     trace_id: bytes
 
 
-def find_traces(source: Source, tenant: str, test: TraceTest, time_range: TimeRange, limit: int, after: After | None) -> Statement:
-    """Rows of id in hex and newest start, for traces that pass a test by their spans in the range, those with the newest such span first."""
+def find_traces(
+    source: Source, tenant: str, wanted: Sequence[Predicate], time_range: TimeRange, limit: int, after: After | None
+) -> Statement:
+    """Rows of id in hex and newest start, for traces with a span in the range that satisfies any of ``wanted``, those with the newest such span first.
+
+    Each of these is looked for by itself: an index applies to a condition, but to no alternatives of which it covers only some.
+    """
     where = Conditions(tenant)
     where.within("start_time", time_range)
-    having = [] if isinstance(test, HasSpan) else [_having(test, where.parameters)]
-    wanted = " OR ".join(condition(predicate, SPAN_COLUMNS, where.parameters) for predicate in predicates(test)) or "true"
-    where.add(f"({wanted})")
+    rows = source.rows("spans", tenant, time_range)
+    found = [
+        f"  SELECT trace_id, start_time\n  FROM {rows}\n  WHERE {where}\n  AND {condition(one, SPAN_COLUMNS, where.parameters)}"  # noqa: S608  # names of ours and parameters
+        for one in wanted
+    ]
+    having = ""
     if after is not None:
-        having.append("(newest, hex(trace_id)) < ({after_ns:Int64}, {after_id:String})")
+        having = "HAVING (newest, hex(trace_id)) < ({after_ns:Int64}, {after_id:String})\n"
         where.parameters |= {"after_ns": after.start_ns, "after_id": after.trace_id.hex().upper()}
     where.parameters["limit"] = limit
-    filtered = f"HAVING {' AND '.join(having)}\n" if having else ""
     sql = (
-        f"SELECT hex(trace_id), max({START}) AS newest\nFROM {source.rows('spans', tenant, time_range)}\nWHERE {where}\nGROUP BY trace_id\n"
-        f"{filtered}ORDER BY newest DESC, hex(trace_id) DESC\nLIMIT {{limit:UInt64}}"
+        f"SELECT hex(trace_id), max({START}) AS newest\nFROM (\n{_UNION.join(found)}\n)\nGROUP BY trace_id\n"
+        f"{having}ORDER BY newest DESC, hex(trace_id) DESC\nLIMIT {{limit:UInt64}}"
     )
     return Statement(sql, where.parameters)
 
@@ -101,13 +108,15 @@ def read_traces(
     hours: Collection[int] | None = None,
     *,
     once: bool = False,
+    named_service: bool = False,
 ) -> tuple[Statement, list[Named]]:
     """All spans of these traces, by trace and start, and the fields in the order of their columns.
 
+    With ``named_service`` the service is UNKNOWN_SERVICE also where none was sent, and no map is read for it.
     ``hours`` are those in which the traces have spans, if known. The answer has every copy of a span that was sent more than once, or with ``once`` only
     the most complete copy, which requires reading all columns that show how complete it is.
     """
-    columns = FieldColumns()
+    columns = FieldColumns(named_service=named_service)
     selected = [(named, text) for named in fields if (text := columns.column(named)) is not None]
     where = "tenant = {tenant:String} AND " + _AMONG
     sql = (
@@ -266,13 +275,6 @@ def _sums(*, summed: bool, of_value: bool, exemplars: bool) -> list[str]:
     """The aggregates of ``sum_spans``. Without a value spans are only counted, each as 1."""
     sums = ["count()", *(f"{call}(assumeNotNull(v))" if summed else "toFloat64(1)" for call in ("sum", "min", "max"))]
     return [*sums, *_EXEMPLAR, "any(assumeNotNull(v))" if of_value else "toFloat64(1)"] if exemplars else sums
-
-
-def _having(test: TraceTest, parameters: dict[str, Any]) -> str:
-    if isinstance(test, HasSpan):
-        return f"countIf({condition(test.predicate, SPAN_COLUMNS, parameters)}) > 0"
-    word = " AND " if isinstance(test, AllOf) else " OR "
-    return f"({word.join(_having(part, parameters) for part in test.parts) or 'true'})"
 
 
 def any_span(source: Source, tenant: str, predicate: Predicate, time_range: TimeRange) -> Statement:

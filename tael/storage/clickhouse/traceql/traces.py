@@ -11,6 +11,8 @@ from typing import Any, Final
 import numpy as np
 
 from tael.errors import TooLarge
+from tael.model import predicate as p
+from tael.model.predicate import Predicate
 from tael.model.time import NS_PER_SECOND, TimeRange
 from tael.storage.clickhouse import native
 from tael.storage.clickhouse.client import ClickHouse, Limits, Row
@@ -18,11 +20,11 @@ from tael.storage.clickhouse.conditions import Statement
 from tael.storage.clickhouse.query_builder import trace_hours
 from tael.storage.clickhouse.source import Source
 from tael.storage.clickhouse.traceql import statements
-from tael.storage.clickhouse.traceql.blocks import block, known_filters, traces_with_copies
+from tael.storage.clickhouse.traceql.blocks import block, has_unknown_service, known_filters, traces_with_copies
 from tael.storage.clickhouse.traceql.statements import After, Candidates
 from tael.traceql.ast import Named, Query
 from tael.traceql.columns import Mask
-from tael.traceql.needs import exact_filters, fields, lists_in, lower, trace_test
+from tael.traceql.needs import HasSpan, exact_filters, fields, listed, lists_in, lower, trace_test
 from tael.traceql.spans import Block
 from tael.traceql.spansets import matched
 from tael.traceql.structure import ORPHAN
@@ -31,6 +33,8 @@ LIMITS: Final = Limits(seconds=60, memory_bytes=1 << 30, result_rows=2_000_000)
 _SETTINGS: Final = {"cancel_http_readonly_queries_on_client_close": 1}
 _SORTED: Final = {**_SETTINGS, "max_block_size": 250_000, "preferred_block_size_bytes": 64 << 20}
 """Large blocks for what is sorted: merging many small ones costs more than sorting them."""
+_BY_IDS: Final = {**_SORTED, "enable_multiple_prewhere_read_steps": 0}
+"""All conditions are on small columns, and most granules have a row that is wanted: they are tested together."""
 _PAGE: Final = 100
 _SPANS_OF_A_PART: Final = 1_000_000
 _IDS_AT_ONCE: Final = 2_000
@@ -52,9 +56,10 @@ class TraceBlocks:
         trace that started within a day count.
         """
         parts = [Candidates(trace_test(query.pipeline), statements.widened(time_range))]
-        ((count,),) = await self._rows(statements.count_spans(self._source, tenant, time_range))
-        if int(count) > 2 * _SPANS_OF_A_PART and statements.is_of_any(parts[0].test):
-            parts = list(_divided(parts[0], 1 + int(count) // _SPANS_OF_A_PART))
+        if statements.is_of_any(parts[0].test):
+            ((count,),) = await self._rows(statements.count_spans(self._source, tenant, time_range))
+            if int(count) > 2 * _SPANS_OF_A_PART:
+                parts = list(_divided(parts[0], 1 + int(count) // _SPANS_OF_A_PART))
         while parts:
             part = parts.pop()
             try:
@@ -98,15 +103,15 @@ class TraceBlocks:
         longer = (bytes.fromhex(bytes(trace_id).decode()) for (trace_id,) in found)
         return [trace_id for trace_id in longer if trace_id in wanted]
 
-    async def pages(self, tenant: str, query: Query, window: TimeRange) -> AsyncIterator[list[bytes]]:
-        """Pages of ids of traces that may match, those with the newest spans first."""
-        test, after = trace_test(query.pipeline), None
+    async def pages(self, tenant: str, query: Query, window: TimeRange, size: int) -> AsyncIterator[list[bytes]]:
+        """Pages of at most ``size`` ids of traces that may match, those with the newest spans first."""
+        wanted, after = _alternatives(query), None
         while True:
-            found = await self._rows(statements.find_traces(self._source, tenant, test, window, _PAGE, after))
+            found = await self._rows(statements.find_traces(self._source, tenant, wanted, window, size, after))
             ids = [bytes.fromhex(bytes(trace_id).decode()) for trace_id, _ in found]
             if ids:
                 yield ids
-            if len(ids) < _PAGE:
+            if len(ids) < size:
                 return
             after = After(int(found[-1][1]), ids[-1])
 
@@ -115,8 +120,11 @@ class TraceBlocks:
         hours: set[int] | None = None
         if self._source.elsewhere("spans"):
             hours = {int(second) * NS_PER_SECOND for (second,) in await self._rows(trace_hours(self._source, tenant, trace_ids))}
+        read = partial(statements.read_traces, self._source, tenant, trace_ids, named, hours)
         try:
-            columns, selected, _ = await self._once_each(partial(statements.read_traces, self._source, tenant, trace_ids, named, hours))
+            columns, selected, _ = await self._once_each(partial(read, named_service=True), settings=_BY_IDS)
+            if has_unknown_service(columns, selected):
+                columns, selected, _ = await self._once_each(read, settings=_BY_IDS)
             return [block(columns, selected)]
         except TooLarge:
             if len(trace_ids) == 1:
@@ -125,18 +133,18 @@ class TraceBlocks:
         return [*await self.of(tenant, trace_ids[:half], named), *await self.of(tenant, trace_ids[half:], named)]
 
     async def _once_each(
-        self, read: Callable[..., tuple[Statement, list[Named]]], few: int = 0
+        self, read: Callable[..., tuple[Statement, list[Named]]], few: int = 0, settings: Mapping[str, Any] = _SORTED
     ) -> tuple[list[native.Column], list[Named], list[bytes]]:
         """The answer to a statement with only the most complete copy of each span. Copies are compared, which is expensive, only if there are any.
 
         If only up to ``few`` traces have copies, these stay in the answer and the ids of the traces are returned, to be read by themselves.
         """
         statement, selected = read()
-        columns = await self.columns(statement, _SORTED)
+        columns = await self.columns(statement, settings)
         again = traces_with_copies(columns)
         if len(again) <= few:
             return columns, selected, again
-        return await self.columns(read(once=True)[0], _SORTED), selected, []
+        return await self.columns(read(once=True)[0], settings), selected, []
 
     async def columns(self, statement: Statement, settings: Mapping[str, Any] = _SETTINGS) -> list[native.Column]:
         """A statement's answer by columns."""
@@ -145,6 +153,14 @@ class TraceBlocks:
 
     async def _rows(self, statement: Statement) -> list[Row]:
         return await self._clickhouse.query(statement.sql, statement.parameters, LIMITS)
+
+
+def _alternatives(query: Query) -> list[Predicate]:
+    """Predicates of which every span satisfies one that may let its trace match: what has lists, which no index covers, is a case of its own."""
+    lists = listed(query.pipeline)
+    tests = [trace_test(query.pipeline, lists=with_lists) for with_lists in ((False, True) if lists else (False,))]
+    alone = [test.predicate for test in tests if isinstance(test, HasSpan)]
+    return [*alone[:1], *(p.all_of((p.Or(tuple(lists)), one)) for one in alone[1:])]
 
 
 def _matched(query: Query, spans: Block, without: Sequence[bytes]) -> Mask:
