@@ -11,10 +11,11 @@ import itertools
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 
 from services.hotnode.errors import ACCESS_DENIED, BAD_ARGUMENTS, SYNTAX_ERROR, StatementFailed, failed
-from services.hotnode.statement import Token, comments, tokens
+from services.hotnode.statement import REPEATED, REPEATED_BYTES, Token, comments, tokens
 
 _TABLE_FUNCTIONS: Final = frozenset(
     "dictionary format generateSeries generate_series generateRandom input merge mergeTreeAnalyzeIndexes mergeTreeIndex"
@@ -79,14 +80,27 @@ def check_name(what: str, name: str) -> None:
 
 def check_statement(text: bytes, params: Mapping[str, str], rules: Rules) -> None:
     """Refuse a statement that ``rules`` do not allow. ``params`` fill its placeholders. Raises StatementFailed 497 or 62."""
+    for name in (_known if len(text) <= REPEATED_BYTES else _check_text)(text, rules):
+        value = next((v for key, v in params.items() if key.upper() == name), "")
+        if not _IDENTIFIER.fullmatch(value):
+            raise _denied(f"the identifier '{value}'")
+
+
+def _check_text(text: bytes, rules: Rules) -> tuple[str, ...]:
+    """Refuse a statement whatever its parameters; return the placeholders whose values are names, which have to be checked for each request."""
     found = list(tokens(text))
     _check_lexing(text, found)
     _check_verbs(found)
-    _check_placeholders(found, params)
     for index, token in enumerate(found):
         if token.kind in ("word", "name"):
             _check_word(found, index, token, rules)
     _check_tables(found)
+    return tuple(
+        name.text for name, colon, kind in zip(found, found[1:], found[2:], strict=False) if (colon.text, kind.text) == (":", "IDENTIFIER")
+    )
+
+
+_known = lru_cache(REPEATED)(_check_text)
 
 
 def _check_lexing(text: bytes, found: Sequence[Token]) -> None:
@@ -140,15 +154,6 @@ def _check_s3(arguments: Sequence[Token], prefix: str) -> None:
     whole = len(arguments) > 1 and arguments[1].text in (",", ")")
     if not whole or not url.startswith(prefix) or _NOT_IN_A_KEY.search(url):
         raise _denied(f"S3 outside {prefix}")
-
-
-def _check_placeholders(found: Sequence[Token], params: Mapping[str, str]) -> None:
-    """Refuse paths as values of Identifier placeholders, which may name tables."""
-    for name, colon, kind in zip(found, found[1:], found[2:], strict=False):
-        if colon.text == ":" and kind.text == "IDENTIFIER":
-            value = next((v for key, v in params.items() if key.upper() == name.text), "")
-            if not _IDENTIFIER.fullmatch(value):
-                raise _denied(f"the identifier '{value}'")
 
 
 def _check_tables(found: Sequence[Token]) -> None:

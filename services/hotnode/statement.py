@@ -10,10 +10,13 @@ import itertools
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final, TypeAlias
 
 from services.hotnode.errors import INTO_OUTFILE_NOT_ALLOWED, SYNTAX_ERROR, UNKNOWN_TYPE_OF_QUERY, failed
 
+REPEATED, REPEATED_BYTES = 256, 8 << 10
+"""How many statements are remembered with what was found in their text, and the longest of them: the same ones come again with other parameters."""
 _TOKEN: Final = re.compile(
     rb"""(?P<skip>\s+|--[^\n]*|\#[ !][^\n]*|/\*.*?\*/)
     |(?P<string>'(?:[^'\\]|\\.|'')*'|\$(?P<tag>\w*)\$.*?\$(?P=tag)\$)
@@ -211,6 +214,10 @@ def _rows_at(text: bytes, end: int) -> int:
 
 def parse_query(text: bytes) -> Select | Other:
     """Parse a statement other than an INSERT with rows. Raises StatementFailed for several statements or ``INTO OUTFILE``."""
+    return (_known if len(text) <= REPEATED_BYTES else _parse)(text)
+
+
+def _parse(text: bytes) -> Select | Other:
     found = list(tokens(text))
     while found and found[-1].text == ";":
         found.pop()
@@ -231,6 +238,9 @@ def parse_query(text: bytes) -> Select | Other:
         return Other(text[:end], verb, output_format)
     cut = found[word].start if word is not None else end
     return Select(_with_our_processes(text[:cut], found), text[cut:end], output_format)
+
+
+_known = lru_cache(REPEATED)(_parse)
 
 
 def _format_word(found: list[Token]) -> int | None:
