@@ -115,6 +115,7 @@ CASES |= {
     "log_line_level": log_lines.level() + "\n",
     "logs_counted": shown(log_query_builder.count(HOT, "t1", COUNTED, HOUR, 9)),
     "logs_counted_by_minutes": shown(log_minutes.count(HOT, "t1", COUNTED, HOUR, 9)),
+    "logs_counted_alike_by_minutes": shown(log_minutes.count(HOT, "t1", replace(COUNTED, slot_ns=0, labels=("service_name",)), HOUR, 9)),
     "logs_counted_of_levels": shown(log_query_builder.count(HOT, "t1", replace(COUNTED, predicate=OF_LEVELS), HOUR, 9)),
     "logs_counted_of_levels_by_minutes": shown(log_minutes.count(HOT, "t1", replace(COUNTED, predicate=OF_LEVELS), HOUR, 9)),
     "logs_newest": find_logs(),

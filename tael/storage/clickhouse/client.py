@@ -125,7 +125,7 @@ class Limits:
 QUERY_LIMITS = Limits(seconds=30, memory_bytes=1 << 30, result_rows=1_000_000)
 POINT_LIMITS = Limits(seconds=30, memory_bytes=1 << 30, result_rows=1_000_000, threads=1)
 """For reads of a few granules, which would be slower with more threads."""
-SMALL_LIMITS = Limits(seconds=30, memory_bytes=1 << 30, result_rows=1_000_000, threads=1, prewhere=False)
+SMALL_LIMITS = Limits(seconds=30, memory_bytes=1 << 30, result_rows=1_000_000, prewhere=False)
 """For reads of tables that have few rows in many parts: opening the parts is most of their cost, and each condition read by itself opens them again."""
 INSERT_LIMITS = Limits(seconds=120, memory_bytes=4 << 30)
 """An insert takes several times the size of its body. The writer halves a batch that takes more than this."""

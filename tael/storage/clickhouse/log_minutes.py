@@ -53,24 +53,28 @@ def whole(counts: LogCounts) -> TimeRange | None:
 
 
 def count(source: Source, tenant: str, counts: LogCounts, within: TimeRange, limit: int) -> Statement:
-    """Like log_query_builder.count, over whole minutes, with one more column: whether the group has lines whose minute or level is not known."""
+    """Like log_query_builder.count, over whole minutes, with one more column: whether the group has lines whose minute or level is not known.
+
+    A group without slots, of streams that agree in some labels, has the labels of one of them in place of its number: a row for each is returned.
+    """
     parameters: dict[str, Any] = {"limit": limit, "whole_start": within.start_ns, "whole_end": within.end_ns}
     hours = (within.start_ns // NS_PER_MS, (within.end_ns - 1) // NS_PER_MS)
     where = matching(tenant, stream_matchers(counts.streams), hours, parameters, "labels['__name__']")
     held = source.rows("log_streams", tenant, within)
     marked: dict[LineFact, str] = {name: f"bitTest(minute, {bit.bit_length() - 1})" for name, bit in _MARKS.items()}
-    stream, grouped, alike = "stream", "own_stream, ", "stream" if counts.by_stream else "0"
+    stream, grouped, alike, own = "stream", "own_stream, ", "stream" if counts.by_stream else "0", "stream"
     if counts.by_stream and counts.labels is not None:
         parameters["names"] = [INDEX_LABELS.get(name, name) for name in counts.labels]
-        stream, grouped, alike = "any(stream)", "", "cityHash64(arrayMap(name -> labels[name], {names:Array(String)}))"
+        own = "stream" if counts.slot_ns else "labels"
+        stream, grouped, alike = f"any({own})", "", "cityHash64(arrayMap(name -> labels[name], {names:Array(String)}))"
     groups = counted_groups(counts, "instant_ns", parameters, {**log_lines.KNOWN_IF, **marked}, stream)
     # To the minutes of a row its other lines are appended: there are some only if it was written before there were minutes, or lines were deleted.
     rows = (
-        f"SELECT stream, {alike} AS alike, hour, arrayJoin(arrayZip(arrayPushBack(minutes.1, {_REST}), arrayPushBack(minutes.2, toUInt64(records - arraySum(minutes.2))), "  # noqa: S608  # names of ours and parameters
+        f"SELECT {own}, {alike} AS alike, hour, arrayJoin(arrayZip(arrayPushBack(minutes.1, {_REST}), arrayPushBack(minutes.2, toUInt64(records - arraySum(minutes.2))), "  # noqa: S608  # names of ours and parameters
         f"arrayPushBack(minutes.3, 0))) AS part\n  FROM {held}\n  WHERE {where}"
     )
     minutes = (
-        "SELECT stream, alike, part.1 AS minute, part.2 AS records, part.3 AS bytes, '' AS severity_text, "  # noqa: S608  # the same
+        f"SELECT {own}, alike, part.1 AS minute, part.2 AS records, part.3 AS bytes, '' AS severity_text, "  # noqa: S608  # the same
         f"CAST(toInt8(intDiv(minute % 128, 8)) AS {log_lines.LEVEL_TYPE}) AS line_level, "
         f"minute = {_REST} AS is_rest, toInt64(toUnixTimestamp(hour)) * {NS_PER_SECOND} + intDiv(minute, 256) * {MINUTE_NS} "
         f"+ if(bitTest(minute, 7), 0, 1) AS instant_ns\n  FROM (\n  {rows}\n  )\n"

@@ -15,7 +15,7 @@ from tael.model.streams import LogStream
 from tael.model.time import TimeRange, signed_ns
 from tael.storage.api import MAX_FIND_LIMIT, Answer, LogCount, LogCounts, LogCursor, LogQuery
 from tael.storage.clickhouse import lacking, log_minutes, log_query_builder, log_rows, log_streams, rows
-from tael.storage.clickhouse.client import POINT_LIMITS, ClickHouse, Limits
+from tael.storage.clickhouse.client import POINT_LIMITS, QUERY_LIMITS, SMALL_LIMITS, ClickHouse, Limits
 from tael.storage.clickhouse.conditions import Statement, bounded
 from tael.storage.clickhouse.log_entries import LineColumns
 from tael.storage.clickhouse.log_query_builder import LogKey
@@ -114,10 +114,18 @@ class ClickHouseLogs:
     async def count_logs(self, tenant: str, counts: LogCounts, max_rows: int) -> Answer[list[LogCount]]:
         """See LogReader."""
         found = await self._counted(tenant, counts, max_rows)
-        labels = await self._labels(tenant, counts) if counts.by_stream else {}
+        numbered = counts.by_stream and any(isinstance(stream, int) for stream, *_ in found)
+        labels = await self._labels(tenant, counts) if numbered else {}
         return Answer(
             [
-                LogCount(labels.get(int(stream), ()), bool(known), rows.text(level), int(slot), int(count), int(size))
+                LogCount(
+                    labels.get(stream, ()) if isinstance(stream, int) else labels_held(stream),
+                    bool(known),
+                    rows.text(level),
+                    int(slot),
+                    int(count),
+                    int(size),
+                )
                 for stream, known, level, slot, count, size in found
             ]
         )
@@ -126,8 +134,8 @@ class ClickHouseLogs:
         """Count from minutes, and from rows at both ends that are not whole minutes; only from rows if the minutes are incomplete."""
         found: list[Sequence[Any]] = []
 
-        async def ask(statement: Statement) -> Sequence[Sequence[Any]]:
-            part = await lacking.asked(self._clickhouse, statement, _INSTEAD)
+        async def ask(statement: Statement, limits: Limits = QUERY_LIMITS) -> Sequence[Sequence[Any]]:
+            part = await lacking.asked(self._clickhouse, statement, _INSTEAD, limits)
             if len(found) + len(part) > max_rows:
                 raise TooLarge(
                     f"more than {max_rows} groups and time steps to count", where="query", accepted="fewer labels or longer steps"
@@ -136,7 +144,7 @@ class ClickHouseLogs:
 
         whole, left = log_minutes.whole(counts), [counts.time_range]
         if whole is not None:
-            part = await ask(log_minutes.count(self._source, tenant, counts, whole, max_rows + 1))
+            part = await ask(log_minutes.count(self._source, tenant, counts, whole, max_rows + 1), SMALL_LIMITS)
             # All or nothing: counting the rows would count the lines that minutes know once more.
             if all(known and not incomplete for _, known, *_, incomplete in part):
                 found += [row[:-1] for row in part]
@@ -149,13 +157,13 @@ class ClickHouseLogs:
     async def list_streams(self, tenant: str, selection: Selection, limit: int) -> Answer[list[LogStream]]:
         """See LogReader."""
         statement = log_streams.list_streams(self._source, tenant, selection, limit)
-        found = await self._clickhouse.query(statement.sql, statement.parameters)
+        found = await self._clickhouse.query(statement.sql, statement.parameters, SMALL_LIMITS)
         streams = [LogStream(labels_held(held), int(count), int(size)) for held, count, size in found]
         return Answer(sorted(streams, key=lambda stream: stream.labels))
 
     async def _labels(self, tenant: str, counts: LogCounts) -> dict[int, Labels]:
         statement = log_query_builder.stream_labels(self._source, tenant, counts)
-        found = await self._clickhouse.query(statement.sql, statement.parameters)
+        found = await self._clickhouse.query(statement.sql, statement.parameters, SMALL_LIMITS)
         return {int(stream): labels_held(held) for stream, held in found}
 
     async def _fetch(self, tenant: str, keys: list[LogKey]) -> list[LogRecord]:
