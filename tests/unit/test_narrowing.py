@@ -39,3 +39,11 @@ def test_a_piece_is_as_long_as_what_was_found_lets_expect() -> None:
 def test_an_empty_range_has_no_piece() -> None:
     """No statement is run."""
     assert Newest(TimeRange(5, 5)).next() is None
+
+
+def test_an_empty_piece_is_followed_by_one_that_is_some_times_as_long() -> None:
+    """Where reading the whole rest would cost too much."""
+    newest = Newest(TimeRange(0, HOUR_NS), 60 * NS_PER_SECOND, 16)
+    assert newest.next() == TimeRange(HOUR_NS - 60 * NS_PER_SECOND, HOUR_NS)
+    newest.had(0, 40)
+    assert newest.next() == TimeRange(HOUR_NS - 1020 * NS_PER_SECOND, HOUR_NS - 60 * NS_PER_SECOND)
