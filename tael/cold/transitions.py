@@ -201,7 +201,7 @@ def retired(manifest: Manifest, gone: Callable[[ColdFile], bool], epoch: int, no
             pages[day] = tuple(file for file in files if file not in set(out))
     if not removed:
         return None
-    head = _next(manifest.head, epoch, sorted({(file.table, file.hour_ns) for file in removed}))
+    head = _next(manifest.head, epoch, sorted({(file.table, hour_ns) for file in removed for hour_ns in file.each_hour}))
     return _paged(manifest, head, pages, [*(file.key for file in removed), *unnamed], now_ns)
 
 

@@ -282,6 +282,19 @@ def test_files_are_retired_by_a_predicate() -> None:
     assert not nothing.manifest.head.has_cold("spans")
 
 
+def test_a_reader_of_any_hour_sees_that_its_day_was_retired() -> None:
+    """It would otherwise answer with rows of a file that nothing names any more."""
+    day = day_of(HOUR)
+    manifest = Manifest(Head(0))
+    for hour in (3, 5):
+        manifest = rolled(manifest, "series", day + hour * HOUR_NS, "a")
+    whole = replace(a_file("series", "a", day, manifest.revision + 1), hours=24, rows=20)
+    manifest = m.gathered(manifest, manifest.files("series", "a"), whole, 1, NOW).manifest
+    change = m.retired(manifest, lambda file: file == whole, 1, NOW)
+    assert change is not None
+    assert not change.manifest.head.unchanged_since(manifest.head, ["series"], TimeRange(day + 5 * HOUR_NS, day + 6 * HOUR_NS))
+
+
 def test_a_reader_sees_whether_its_hours_changed() -> None:
     """Changes of other hours and other tables do not matter; forgotten changes do."""
     first = rolled(Manifest(Head(0)), "spans", HOUR, "a")
