@@ -39,7 +39,7 @@ class RollStore(Protocol):
         ...
 
     async def untangle(self, hour: OpenHour) -> bool:
-        """If a move was cut off and left its rows in both tables, drop those of the rolling table. Returns whether it was."""
+        """If a move was cut off and left rows in both tables, drop those from the rolling table. Returns whether nothing is left there."""
         ...
 
     async def contents(self, hour: OpenHour, shard: int) -> Sequence[ColdFile]:

@@ -16,10 +16,12 @@ from tael.cold.files import ROLLED, ColdFile
 from tael.cold.manifest import MOVING, ROLLING
 from tael.cold.plan import Policy
 from tael.errors import Fenced, Unavailable
-from tael.model.retention import Retention
+from tael.model.retention import Retention, Tenants
 from tael.model.signals import METRICS
 from tael.model.time import HOUR_NS
 from tael.storage.clickhouse.rolling import ClickHouseRolling
+from tael.storage.clickhouse.schema import ClickHouseSchema
+from tael.storage.clickhouse.stored_rows import ClickHouseRows
 from tael.storage.rolling import Pace
 from tael.wal import codec
 from tests.contract.test_metric_tables import batch
@@ -97,6 +99,22 @@ async def test_a_move_that_the_engine_did_not_end_is_made_again(cold: Cold) -> N
     cold.crash_at = ""
     await cold.roll()
     assert (await cold.ledger())["spans"] == 2
+
+
+async def test_a_move_that_was_cut_off_is_untangled_although_a_tenants_rows_have_gone_since(cold: Cold) -> None:
+    """Its retention took them from the hot table alone: what the other tenant has is in both tables still, and counts once."""
+    await cold.tier.store(of_service("shop", wire_span(0), wire_span(1)))
+    await cold.tier.store(of_service("cart", wire_span(2)), tenant="short")
+    cold.crash_at = "moving"
+    with pytest.raises(Crash):
+        await finish(await cold.roller())
+    spans = f"{cold.clickhouse.database}.spans"
+    await cold.clickhouse.command(f"INSERT INTO {spans}_rolling SELECT * FROM {spans}")
+    [partition] = [one for one in await ClickHouseSchema(cold.clickhouse).list_partitions() if one.table == "spans"]
+    await ClickHouseRows(cold.clickhouse).delete_rows(partition, Tenants(frozenset({"short"})))
+    cold.crash_at = ""
+    await cold.roll()
+    assert sorted((file.tenant, file.rows) for file in (await cold.manifest()).files("spans")) == [("short", 1), ("t1", 2)]
 
 
 async def test_a_zombie_commits_nothing(cold: Cold) -> None:

@@ -30,6 +30,9 @@ _MOVE: Final = "ALTER TABLE {database}.{table} MOVE PARTITION ID {{id:String}} T
 _DROP: Final = "ALTER TABLE {database}.{table}_rolling DROP PARTITION ID {{id:String}} SETTINGS alter_sync = 2"
 _IN_BOTH: Final = """SELECT count(), countIf({ids} IN (SELECT {ids} FROM {database}.{table} WHERE _partition_id = {{id:String}}))
 FROM {database}.{table}_rolling WHERE _partition_id = {{id:String}}"""
+_DROP_COPIES: Final = """ALTER TABLE {database}.{table}_rolling DELETE IN PARTITION ID {{id:String}}
+WHERE {ids} IN (SELECT {ids} FROM {database}.{table} WHERE _partition_id = {{id:String}})
+SETTINGS mutations_sync = 2, allow_nondeterministic_mutations = 1"""
 SUFFIX: Final = "_rolling"
 _COLUMNS: Final = """SELECT name, type FROM system.columns
 WHERE database = {database:String} AND table = {table:String} AND default_kind IN ('', 'DEFAULT') ORDER BY position"""
@@ -142,14 +145,15 @@ class ClickHouseRolling(ColdFiles):
         """See RollStore.
 
         The engine copies every part before it removes the first one. So if the move was cut off, all rows of the rolling table are in the hot table as
-        well; rows that came late after a complete move are different ones.
+        well, except those that a retention has deleted there since; rows that came late after a complete move are different ones.
         """
-        ids = f"({', '.join(ROLLED[hour.table].ids)})"
-        sql = _IN_BOTH.format(database=self._clickhouse.database, table=hour.table, ids=ids)
-        [(rows, twice)] = await self._clickhouse.query(sql, {"id": hour.partition_id}, _CHECK_LIMITS)
+        names = {"database": self._clickhouse.database, "table": hour.table, "ids": f"({', '.join(ROLLED[hour.table].ids)})"}
+        [(rows, twice)] = await self._clickhouse.query(_IN_BOTH.format(**names), {"id": hour.partition_id}, _CHECK_LIMITS)
         # The copies in the rolling table are dropped and not those in the hot one, which may have got late rows since.
         if int(rows) == int(twice):
             await self.drop(hour)
+        elif int(twice):
+            await self._clickhouse.command(_DROP_COPIES.format(**names), {"id": hour.partition_id}, _CHECK_LIMITS)
         return int(rows) == int(twice)
 
     async def contents(self, hour: OpenHour, shard: int) -> Sequence[ColdFile]:
