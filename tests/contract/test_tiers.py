@@ -113,6 +113,18 @@ async def test_each_row_is_seen_once_while_hours_roll(tier: HotTier) -> None:
     assert ledger.answers > 10
 
 
+async def test_files_whose_generations_begin_alike_are_all_read(tier: HotTier) -> None:
+    """The engine gets their names as one text with braces."""
+    assert tier.cold is not None
+    for hour in (0, 1, 2, 3, 4, 0):
+        await tier.store(of_service("shop", wire_span(hour * HOUR_NS)))
+        await tier.cold.roll()
+    first = TimeRange(DAY.start_ns, DAY.start_ns + HOUR_NS)
+    files = (await tier.cold.manifests.read(0)).files("spans", time_range=first)
+    assert [file.generation for file in files] == [2, 22]
+    assert len((await tier.reader.find_spans("t1", span_query(first))).value) == 2
+
+
 async def test_a_file_that_cannot_be_read_is_named(tier: HotTier, objects: MinioObjectStore) -> None:
     """Everything else is answered; a later question finds it again when it is back."""
     assert tier.cold is not None

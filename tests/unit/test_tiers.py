@@ -78,6 +78,12 @@ def test_the_places_of_an_old_range() -> None:
     assert "s3('http://s3/tael/spans/tenant=t1/date=2026-09-21/hour=1{4/0-0,5/0-0,5/0-3}.parquet', 'Parquet'," in cold
 
 
+def test_a_generation_that_begins_like_another() -> None:
+    """No alternative between braces is empty: the engine would take them as they stand."""
+    for generations, text in (((2, 23), "{2,23}"), ((2, 23, 231), "{2,23,231}"), ((23, 24), "2{3,4}")):
+        assert f"/0-{text}.parquet'" in tiers(*(a_file(0, generation=number) for number in generations)).rows("spans", "t1")
+
+
 def test_hours_narrow_what_is_opened() -> None:
     """A trace of the first and the last hour opens two of three files; no hours open none."""
     source = tiers(a_file(0), a_file(1), a_file(2))

@@ -322,8 +322,12 @@ def _keys(keys: Sequence[str]) -> str:
     """The keys as one path with the differing parts in braces, which the engine expands itself, without listing the bucket."""
     if len(keys) == 1:
         return keys[0]
-    prefix = commonprefix(list(keys))  # noqa: RUF071  # of characters: they are put together again
-    return f"{prefix}{{{','.join(key[len(prefix) :].removesuffix(_SUFFIX) for key in keys)}}}{_SUFFIX}"
+    names = [key.removesuffix(_SUFFIX) for key in keys]
+    prefix = commonprefix(names)  # noqa: RUF071  # of characters: they are put together again
+    # One generation may begin with the digits of another, and the engine does not expand braces with nothing between two commas.
+    if prefix in names:
+        prefix = prefix[:-1]
+    return f"{prefix}{{{','.join(name[len(prefix) :] for name in names)}}}{_SUFFIX}"
 
 
 def _partitions(hours: Sequence[OpenHour]) -> str:
