@@ -102,7 +102,7 @@ class _Look:
 @dataclass
 class _Shard:
     """The state of a shard under one epoch. Changes since ``since_ns`` are still to be looked at; ``unfound`` are the days with references to payloads
-    that no shard had.
+    that no shard had. ``asked`` is whether it was found out if the index knows everything (``_declare``).
     """
 
     epoch: int
@@ -111,6 +111,7 @@ class _Shard:
     looked_ns: int = 0
     unfound: set[int] = field(default_factory=set)
     second: _Look | None = None
+    asked: bool = False
 
 
 class Collector:
@@ -129,6 +130,9 @@ class Collector:
         if known is None or known.epoch != lease.epoch:
             known = self._shards[shard.index] = _Shard(lease.epoch, Setbacks(shard.index, self._times.every_ns / NS_PER_SECOND))
         try:
+            if not known.asked:
+                await self._declare(shard, lease)
+                known.asked = True
             if self._now_ns() - known.looked_ns >= self._times.every_ns:
                 await self.look(shard, known, shards)
             await self.collect(shard, lease, known, shards)
@@ -136,6 +140,19 @@ class Collector:
             log.info("another compactor owns this shard's payloads now", shard=shard.name, reason=str(error))
         except (Retryable, Conflict, Rejected, Damaged) as error:
             log.warning("payloads could not be collected; retrying", shard=shard.name, reason=str(error))
+
+    async def _declare(self, shard: ShardAddress, lease: Lease) -> None:
+        """Declare the index whole if nothing is older than it: the tables were empty when it was there, and the cold tier after that.
+
+        A shard that lost its disk has new tables and an old cold tier, whose items the index does not know.
+        """
+        store = self._ports.store(shard)
+        # Asked before the cold tier: should the tables be lost in between, the new ones are others than those that were seen.
+        seen_empty = await store.seen_empty()
+        if seen_empty is not None:
+            async with self._ports.cold(shard, lease) as cold:
+                if cold.is_empty:
+                    await store.declare_whole(seen_empty)
 
     async def look(self, shard: ShardAddress, known: _Shard, shards: Sequence[ShardAddress]) -> None:
         """The first look, at the days that changed since the last one: condemn payloads that nothing refers to, and copy strays."""

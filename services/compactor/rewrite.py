@@ -99,6 +99,12 @@ class ColdEraser:
         """Keys of files that could not be read, or that are set aside because they could not."""
         return tuple(sorted(self._unread))
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether the shard's cold tier has no file, and no hour is on its way there."""
+        head = self._owner.manifest.head
+        return not head.index and not head.open
+
     async def next_traces(self, what: Erasure, limit: int) -> Sequence[bytes]:
         """See EraseStore; searches the files."""
         files = await self._files("spans", what.tenant)

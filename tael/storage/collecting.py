@@ -46,6 +46,17 @@ class CollectStore(Protocol):
     Any process may repeat any method at any time. Every method raises Retryable when the shard does not answer, and Rejected when it refuses for good.
     """
 
+    async def seen_empty(self) -> int | None:
+        """When the shard had an index of references and no row that could refer to a payload; None if it never did, or is declared whole already."""
+        ...
+
+    async def declare_whole(self, seen_empty: int) -> None:
+        """Declare that the index knows everything that refers to a payload: the cold tier was empty at some time after ``seen_empty``.
+
+        MUST do nothing when the tables are other ones than those that were seen empty then.
+        """
+        ...
+
     async def changed_days(self, since_ns: int) -> Sequence[int]:
         """The starts of the days for which payloads or references to payloads arrived since."""
         ...
@@ -53,7 +64,7 @@ class CollectStore(Protocol):
     async def condemn(self, day_ns: int, sent_until_ns: int, now_ns: int, due_ns: int) -> None:
         """Condemn, due at ``due_ns``, the payloads of a day that were sent by ``sent_until_ns`` and that nothing in their hour refers to.
 
-        MUST leave alone payloads that came before the shard kept an index of references.
+        MUST leave alone payloads that came before the shard kept an index of references, unless it is declared whole.
         """
         ...
 

@@ -355,6 +355,44 @@ async def test_payloads_from_before_the_index_are_left_to_retention(place: Place
     assert await place.is_done(deletion)
 
 
+async def test_nothing_of_a_new_shard_is_left_alone(hot_place: Place) -> None:
+    """Its index has everything from the first row on, also of hours that began before it, wherever they are by then."""
+    place = hot_place
+    await place.index_since(place.now_ns)
+    await place.migrate_again()
+    await place.collect()
+    await place.say(ONE, SYSTEM, ASKED)
+    await place.say(TWO, SYSTEM)
+    await place.write()
+    await place.cold.roll()
+    deletion = await place.delete("trace", ONE.hex())
+    await place.collect(hours=3)
+    assert await place.readable(SYSTEM, ASKED) == [True, False]
+    await place.erase()
+    assert await place.is_done(deletion)
+
+
+@pytest.mark.parametrize("rows", ["hot", "cold"])
+async def test_a_shard_that_had_rows_before_its_index_leaves_them_alone(hot_place: Place, rows: str) -> None:
+    """In its tables when the index came; or in the bucket, when it lost its disk: what they refer to is not known."""
+    place = hot_place
+    await place.say(ONE, SYSTEM)
+    await place.write()
+    await place.index_since(place.now_ns)
+    if rows == "cold":
+        await place.cold.roll()
+        await place.lose_the_disks()
+    await place.migrate_again()
+    await place.collect()
+    place.restart()
+    await place.say(TWO, SYSTEM)
+    await place.write()
+    await place.delete("trace", TWO.hex())
+    for _ in range(3):
+        await place.collect(hours=30)
+    assert await place.readable(SYSTEM) == [True]
+
+
 async def test_rows_whose_views_were_not_fed_are_indexed(hot_place: Place) -> None:
     """As of an insert for which the server has too little memory: what is there is not written again."""
     place, [clickhouse] = hot_place, hot_place.tier.clickhouses

@@ -28,7 +28,7 @@ from tests.support.storage import START_NS, HotTier, logs_of, of_service, open_t
 
 FOR_EVER, DAY_NS = 36500.0, 86_400 * 10**9
 SIGNALS = ("logs", "metrics", "payloads", "traces")
-OF_NO_SIGNAL = {"tael_migrations", "tael_counted_since", "tael_condemned_payloads"}
+OF_NO_SIGNAL = {"tael_migrations", "tael_counted_since", "tael_condemned_payloads", "tael_known_references"}
 
 
 async def tables(clickhouse: ClickHouse) -> set[str]:

@@ -27,8 +27,10 @@ from tael.model.time import HOUR_NS
 from tael.otlp.anyvalue import encode_attributes
 from tael.otlp.signals import SIGNALS
 from tael.storage.clickhouse.collecting import ClickHouseCollect
-from tael.storage.clickhouse.erase import ClickHouseErase
+from tael.storage.clickhouse.erase import CONDEMNED, ClickHouseErase
 from tael.storage.clickhouse.erase_cold import ClickHouseColdErase
+from tael.storage.clickhouse.references import KNOWN
+from tael.storage.clickhouse.schema import KEPT, fill, read_migrations
 from tael.storage.clickhouse.writer import ClickHouseWriter
 from tael.storage.collecting import CollectStore
 from tael.storage.erase import EraseStore
@@ -86,10 +88,24 @@ class Place:
         self.log.seen.clear()
 
     async def index_since(self, time_ns: int) -> None:
-        """Declare that the shards have an index of references since the given time."""
+        """Declare that the shards have an index of references since the given time, and had rows before."""
         for clickhouse in self.tier.clickhouses:
+            await clickhouse.command(f"TRUNCATE TABLE {clickhouse.database}.{KNOWN}")
             sql = f"ALTER TABLE {clickhouse.database}.tael_migrations UPDATE applied_at = fromUnixTimestamp64Nano({{at:Int64}}, 'UTC') WHERE name LIKE '%payload_references'"
             await clickhouse.command(f"{sql} SETTINGS mutations_sync = 2", {"at": time_ns})
+
+    async def migrate_again(self) -> None:
+        """Have the shards look once more whether they are empty, as the migration does."""
+        [statement] = [one for step in read_migrations() for one in step.statements if f"INSERT INTO {{{{database}}}}.{KNOWN}" in one]
+        for clickhouse in self.tier.clickhouses:
+            await clickhouse.command(fill(statement, clickhouse.database, "mergetree"))
+
+    async def lose_the_disks(self) -> None:
+        """Empty every hot table."""
+        for clickhouse in self.tier.clickhouses:
+            for table in (*KEPT, CONDEMNED, KNOWN):
+                await clickhouse.command(f"TRUNCATE TABLE {clickhouse.database}.{table}")
+        await self.migrate_again()
 
     async def _admit(self, signal: str, request: Any, tenant: str) -> None:
         async with self._pipeline.reserve(tenant) as reservation:

@@ -294,6 +294,7 @@ async def _empty(clickhouse: ClickHouse) -> None:
     tables = f"SELECT name FROM system.tables WHERE database = '{clickhouse.database}' AND engine LIKE '%MergeTree' AND name != 'tael_migrations'"
     for (name,) in await clickhouse.query(tables, {}):
         await clickhouse.command(f"TRUNCATE TABLE {clickhouse.database}.{name.decode()}")
+    await clickhouse.command(f"INSERT INTO {clickhouse.database}.tael_known_references SELECT 'empty', now64(9)")  # as migrated
 
 
 Tiering = Literal["hot", "cold", "mixed"]

@@ -85,6 +85,7 @@ REPEATABLE = (
     "INSERT INTO {{database}}.tael_counted_since\n",
     "INSERT INTO {{database}}.payload_hours\n",
     "INSERT INTO {{database}}.payload_references\n",
+    "INSERT INTO {{database}}.tael_known_references\n",
     *(f"ALTER TABLE {{{{database}}}}.{table}\n    MODIFY SETTING " for table in ("spans", "spans_rolling")),
     *(
         f"ALTER TABLE {{{{database}}}}.{view} MODIFY QUERY"

@@ -11,7 +11,7 @@ from tael.storage.clickhouse.client import Limits
 from tael.storage.clickhouse.conditions import instant
 from tael.storage.clickhouse.erase import CONDEMNED, OF_AN_HOUR, OF_HASHES, before_request, condition, parameters_of_all
 from tael.storage.clickhouse.mutations import Mutations
-from tael.storage.clickhouse.references import NEVER, NO_ITEM, left_alone, used
+from tael.storage.clickhouse.references import KNOWN, NEVER, NO_ITEM, left_alone, used
 from tael.storage.clickhouse.rows import text
 from tael.storage.collecting import Due, Stray
 
@@ -28,6 +28,20 @@ _CONDEMNED: Final = f"{_CONDEMNED_HOUR} AND {OF_HASHES}"
 
 class ClickHouseCollect(Mutations):
     """See CollectStore."""
+
+    async def seen_empty(self) -> int | None:
+        """See CollectStore."""
+        rows = await self._ask(f"SELECT fact, toUnixTimestamp64Nano(max(at)) FROM {self._named(KNOWN)} GROUP BY fact", {})  # noqa: S608  # the same
+        facts = {text(fact): int(at) for fact, at in rows}
+        return None if "whole" in facts else facts.get("empty")
+
+    async def declare_whole(self, seen_empty: int) -> None:
+        """See CollectStore."""
+        await self._clickhouse.command(
+            f"INSERT INTO {self._named(KNOWN)} SELECT 'whole', at FROM {self._named(KNOWN)} WHERE fact = 'empty' AND at = {instant('at')}",  # noqa: S608  # the same
+            {"at": seen_empty},
+            _LIMITS,
+        )
 
     async def changed_days(self, since_ns: int) -> Sequence[int]:
         """See CollectStore."""
@@ -130,7 +144,7 @@ class ClickHouseCollect(Mutations):
 
     @property
     def _left_alone(self) -> str:
-        return left_alone(self._named("tael_migrations"))
+        return left_alone(self._named("tael_migrations"), self._named(KNOWN))
 
     async def _ask(self, sql: str, parameters: dict[str, Any]) -> Sequence[Sequence[Any]]:
         return await self._clickhouse.query(sql, parameters, _LIMITS)

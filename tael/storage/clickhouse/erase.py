@@ -12,7 +12,7 @@ from tael.storage.clickhouse.attribute_keys import TABLES as KEY_TABLES
 from tael.storage.clickhouse.conditions import instant
 from tael.storage.clickhouse.llm import quoted
 from tael.storage.clickhouse.mutations import MUTATION_LIMITS, Mutations
-from tael.storage.clickhouse.references import LOOSE_ITEM, NO_ITEM, OF_LOG, left_alone, used
+from tael.storage.clickhouse.references import KNOWN, LOOSE_ITEM, NO_ITEM, OF_LOG, left_alone, used
 from tael.storage.clickhouse.schema import KEPT
 from tael.storage.erase import Cause, Condemned, Erasure, Selection
 
@@ -149,7 +149,7 @@ class ClickHouseErase(Mutations):
         referred = used(self._named("payload_references"), f"(tenant, hash) IN (SELECT tenant, hash FROM ({own}))")  # noqa: S608  # the same
         sql = (
             f"SELECT count(), toUnixTimestamp64Nano(max(due)) FROM ({own})\n"  # noqa: S608  # the same
-            f"WHERE (tenant, hour, hash) NOT IN (SELECT tenant, hour, hash FROM ({referred}) WHERE referred > 0 OR {left_alone(self._named('tael_migrations'))})"
+            f"WHERE (tenant, hour, hash) NOT IN (SELECT tenant, hour, hash FROM ({referred}) WHERE referred > 0 OR {left_alone(self._named('tael_migrations'), self._named(KNOWN))})"
         )
         [(count, due)] = await self._clickhouse.query(sql, {"cause": cause}, MUTATION_LIMITS)
         return Condemned(int(count), int(due))

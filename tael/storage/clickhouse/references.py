@@ -10,6 +10,8 @@ from tael.model.payload import PREFIX
 
 NO_ITEM: Final = "toFixedString('', 16)"
 """The item of an index row that represents the payload itself."""
+KNOWN: Final = "tael_known_references"
+"""The table that tells whether the index knows everything that refers to a payload."""
 NEVER: Final = "toDateTime64(0, 9, 'UTC')"
 """The time of sending of a payload that was never sent."""
 _BEGINS: Final = f"startsWith(value, '{PREFIX}')"
@@ -50,10 +52,11 @@ def used(index: str, where: str) -> str:
     )
 
 
-def left_alone(migrations: str) -> str:
+def left_alone(migrations: str, known: str) -> str:
     """The condition that a row of ``used`` is a payload from before the index began, whose references are not all known."""
     began = f"SELECT max(applied_at) FROM {migrations} WHERE endsWith(name, 'payload_references')"  # noqa: S608  # the same
-    return f"(sent > {NEVER} AND least(hour, sent) <= ({began}))"
+    whole = f"SELECT count() FROM {known} WHERE fact = 'whole'"  # noqa: S608  # the same
+    return f"(sent > {NEVER} AND least(hour, sent) <= ({began}) AND ({whole}) = 0)"
 
 
 def _select(source: str, references: str, time: str, item: str) -> str:
