@@ -17,6 +17,7 @@ from tests.support.suite import Suite, until
 
 pytestmark = [pytest.mark.system, pytest.mark.timeout(300)]
 TRACE_ID, PROMPT = "ab" * 16, "tell me of the sea " * 400
+HOUR_NS = 3_600 * 10**9
 
 
 def post(url: str, body: Any = None) -> Any:
@@ -62,6 +63,64 @@ def test_a_trace_is_rolled_read_and_deleted(tmp_path: Path) -> None:
         )
         assert done["rows"] >= 1
         assert traces_of(suite) == []
+
+
+def send_spans(suite: Suite, hours_ago: range, each: int) -> set[str]:
+    """Send traces of one span, in each of several hours; returns their ids."""
+    hour_ns = time.time_ns() // HOUR_NS * HOUR_NS
+    spans = [
+        {
+            "traceId": f"{ago * each + number + 1:032x}",
+            "spanId": "cd" * 8,
+            "name": "numbered",
+            "startTimeUnixNano": str(hour_ns - ago * HOUR_NS + number),
+            "endTimeUnixNano": str(hour_ns - ago * HOUR_NS + number + 1),
+        }
+        for ago in hours_ago
+        for number in range(each)
+    ]
+    post(f"http://127.0.0.1:{suite.http_port}/v1/traces", {"resourceSpans": [{"scopeSpans": [{"spans": spans}]}]})
+    return {str(span["traceId"]) for span in spans}
+
+
+def found_spans(suite: Suite) -> list[str]:
+    """The traces of every span of the last day, each as often as it is there."""
+    return [span["trace_id"] for span in suite.get_when_ready("/api/v1/traces?last=1d&limit=2000")["spans"]]
+
+
+def test_hours_leave_early_while_the_disk_is_low(tmp_path: Path) -> None:
+    """Long before their time, and while writes are still accepted: less is free than is to be free, and more than what ingest refuses at."""
+    with Suite(tmp_path, env={"TAEL_ROLL_FREE_BYTES": "1000TiB", "TAEL_ROLL_QUIET_SECS": "0"}) as suite:
+        sent = send_spans(suite, range(1, 3), 5)
+        until(lambda: suite.get("/api/v1/admin/cold")["shards"][0]["tables"], "files in the cold tier", 90, pause=0.5)
+        sent |= send_spans(suite, range(1), 5)
+        until(lambda: sorted(found_spans(suite)) == sorted(sent), "what came meanwhile", 60, pause=0.5)
+
+
+def test_shards_of_a_compactor_that_was_killed_go_on(tmp_path: Path) -> None:
+    """Two share four shards, and one dies in the middle of a roll: the other takes its shards, and every span is there once at every moment."""
+    settings = {"TAEL_HOT_TIER_HOURS": "0", "TAEL_ROLL_QUIET_SECS": "5"}
+    with Suite(tmp_path, shards=4, env=settings) as suite:
+        second = suite.spawn("compactor", "killed", {"TAEL_ROLL_FAILPOINT": "exported"})
+
+        def holders() -> list[str]:
+            return [(shard["compactor"] or {}).get("holder", "") for shard in suite.get("/internal/cluster")["shards"]]
+
+        until(lambda: holders().count("killed") == 2, "two shards for each compactor", 60, pause=0.5)
+        sent = sorted(send_spans(suite, range(1, 4), 40))
+        until(lambda: sorted(found_spans(suite)) == sent, "every span", 60, pause=0.5)
+        # A reader waits for nobody who died after the move: the hour is read where it stands.
+        until(lambda: second.poll() is not None, "the second compactor's death", 60, pause=0.1)
+        assert sorted(found_spans(suite)) == sent
+
+        def rolled() -> bool:
+            assert sorted(found_spans(suite)) == sent
+            shards = suite.get("/api/v1/admin/cold")["shards"]
+            return all(one["tables"] and not one["on_their_way"] and not one["hot"]["rows"] for one in shards)
+
+        until(rolled, "everything in the cold tier", 120, pause=0.5)
+        assert "killed" not in holders()
+        assert sorted(found_spans(suite)) == sent
 
 
 def write(suite: Suite, body: bytes) -> None:
