@@ -34,6 +34,7 @@ DETACHED = Gauge(
     ["shard", "table", "reason"],
     registry=REGISTRY,
 )
+_OF_TABLES = (PARTS, MOST_PARTS, ROWS, BYTES)
 DEAD_LETTERS = Gauge("tael_dead_letters", "Dead letters awaiting inspection.", registry=REGISTRY)
 
 
@@ -55,30 +56,39 @@ async def watch_sizes(
 ) -> None:
     """Update the gauges every few seconds until ``stop``, then clear them: from then on another leader reports."""
     seen: set[tuple[str, DetachedPart]] = set()
+    filled: set[tuple[str, str]] = set()
     try:
         while not stop.is_set:
             try:
                 DEAD_LETTERS.set(await letters.dead_letters())
                 for shard in await shards():
-                    await _look(str(shard.index), schema(shard))
+                    filled = await _look(str(shard.index), schema(shard), filled)
                     seen = await _look_for_detached(str(shard.index), schema(shard), seen)
             except (Retryable, Rejected) as error:
                 log.debug("cannot read table sizes", reason=str(error))
             await stop.sleep(every_seconds)
     finally:
-        for gauge in (PARTS, MOST_PARTS, ROWS, BYTES, DETACHED):
+        for gauge in (*_OF_TABLES, DETACHED):
             gauge.clear()
+        DEAD_LETTERS.set(0)
 
 
-async def _look(shard: str, schema: SchemaStore) -> None:
+async def _look(shard: str, schema: SchemaStore, filled: set[tuple[str, str]]) -> set[tuple[str, str]]:
+    """Show the sizes of a shard's tables; return ``filled``, the shards and tables with partitions, with this shard's replaced."""
     tables: dict[str, list[PartitionSize]] = {}
     for partition in await schema.list_partitions():
         tables.setdefault(partition.table, []).append(partition)
+    now = {(shard, table) for table in tables}
+    # A table whose last partition was dropped or rolled is not listed any more, and would keep its last size.
+    for labels in {one for one in filled if one[0] == shard} - now:
+        for gauge in _OF_TABLES:
+            gauge.remove(*labels)
     for table, partitions in tables.items():
         PARTS.labels(shard, table).set(sum(partition.parts for partition in partitions))
         MOST_PARTS.labels(shard, table).set(max(partition.parts for partition in partitions))
         ROWS.labels(shard, table).set(sum(partition.rows for partition in partitions))
         BYTES.labels(shard, table).set(sum(partition.bytes_on_disk for partition in partitions))
+    return {one for one in filled if one[0] != shard} | now
 
 
 async def _look_for_detached(shard: str, schema: SchemaStore, seen: set[tuple[str, DetachedPart]]) -> set[tuple[str, DetachedPart]]:
