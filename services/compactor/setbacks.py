@@ -98,6 +98,7 @@ class Setbacks:
         failed.reason = str(error)
         failed.until = self._now()
         if failed.times >= ATTEMPTS:
+            # The exponent is bounded, because a float overflows at the thousandth failure.
             pause = min(self._longest, _FIRST_SECONDS * 2.0 ** min(failed.times - ATTEMPTS, 20))
             failed.until = self._now() + pause
             log.warning(

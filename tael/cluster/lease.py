@@ -88,6 +88,7 @@ class Lease(Stored):
 
     def grant(self, holder: str, *, granted_by: int) -> Lease:
         """The same progress under a new holder and the next epoch."""
+        # The intent stays: its inserts may be half done, and the new holder repeats them before it writes anything else.
         return self.model_copy(update={"holder": holder, "epoch": self.epoch + 1, "granted_by": granted_by})
 
     @property

@@ -29,6 +29,7 @@ def label_replace(vector: Vector, target: str, replacement: str, source: str, pa
         raise Rejected(f"invalid destination label name in label_replace(): {target}")
     labels, hit = [], []
     for own in vector.labels:
+        # Anchored at both ends, like every regular expression of PromQL; a label that is missing is the empty text.
         match = regex.fullmatch(dict(own).get(source, ""))
         hit.append(match is not None)
         labels.append(own if match is None else vectors.with_label(own, target, expanded(replacement, match)))
@@ -58,6 +59,7 @@ def sort_by_value(vector: Vector, *, descending: bool) -> Vector:
     """The floats of an instant query sorted by value, NaN last."""
     rows = np.flatnonzero(vectors.floats(vector)[:, 0])
     keys = vector.values[rows, 0]
+    # The last key comes first in lexsort, so NaN is last in either direction.
     order = np.lexsort((-keys if descending else keys, np.isnan(keys)))
     return vectors.take(vector, rows[order])
 
@@ -101,5 +103,6 @@ def absent_labels(matchers: Sequence[Matcher]) -> Labels:
             labels[matcher.name] = matcher.value
             seen.add(matcher.name)
         else:
+            # A second matcher of the name, or one that is no equality, leaves the value open.
             labels.pop(matcher.name, None)
     return tuple(sorted((name, value) for name, value in labels.items() if value))

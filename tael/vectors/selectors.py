@@ -23,8 +23,10 @@ def instant(samples: Samples, at: Steps, lookback_ms: int) -> tuple[Vector, Long
     oldest_ms = at.times_ms - lookback_ms
     for rows in blocks(*newest.shape):
         own = newest[rows]
+        # From the first sample behind the step to the one before it, which may be another series' if there is none.
         own -= 1
         fresh = own >= samples.offsets[:-1][rows, None]
+        # Only to stay within the array: what is not fresh is masked.
         np.maximum(own, 0, out=own)
         values[rows] = samples.values[own]
         fresh &= samples.times_ms[own] > oldest_ms

@@ -58,6 +58,7 @@ class Conditions:
         if time_range.end_ns <= time_range.start_ns:
             self.add("false")
             return True
+        # A bound that the column's type cannot hold would wrap around; without it, more rows are read and none is lost.
         after, before = _held(time_range.start_ns), _held(time_range.end_ns)
         if after:
             self.add(f"{column} >= {instant('start')}", start=time_range.start_ns)

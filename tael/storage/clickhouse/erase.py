@@ -62,6 +62,7 @@ class ClickHouseErase(Mutations):
         if what.kind not in _OWNERS:
             return ()
         found: dict[bytes, int] = {}
+        # An hour that is being rolled has its rows in the rolling twin, so both are asked.
         for table in _tables("spans"):
             rows = await self._clickhouse.query(
                 f"SELECT trace_id, toUnixTimestamp64Nano(min(start_time)) FROM {self._named(table)}\n"  # noqa: S608  # names of ours and parameters
@@ -83,6 +84,7 @@ class ClickHouseErase(Mutations):
 
     async def erase_index(self, what: Erasure, traces: Sequence[bytes]) -> int:
         """See EraseStore."""
+        # Spans that came after the request are kept, and found by their trace's index.
         later = " UNION ALL ".join(f"SELECT trace_id FROM {self._named(table)} WHERE {LATER}" for table in _tables("spans"))  # noqa: S608  # the same
         where = f"tenant = {{tenant:String}} AND {OF_TRACES} AND trace_id NOT IN ({later})"
         return await self._delete("trace_index", where, parameters_of(what, traces))

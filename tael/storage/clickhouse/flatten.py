@@ -93,6 +93,7 @@ def _span_columns() -> list[tuple[str, str]]:
         ("tenant", "batch_tenant"),
         ("service", "resource_service"),
         ("start_time", instant("sp.start_time_unix_nano")),
+        # Unsigned and then reinterpreted, so that an end before the start is a negative duration and no huge one.
         ("duration_ns", "reinterpretAsInt64(sp.end_time_unix_nano - sp.start_time_unix_nano)"),
         ("trace_id", "toFixedString(sp.trace_id, 16)"),
         ("span_id", "toFixedString(sp.span_id, 8)"),

@@ -75,6 +75,7 @@ def count_calls(source: Source, tenant: str, time_range: TimeRange) -> Statement
     child, parent = Conditions(tenant), Conditions(tenant)
     child.within("start_time", time_range)
     child.add("parent_span_id != ''")
+    # A parent starts before its children, possibly before the range; one that is older than this is not looked for.
     before = TimeRange(max(0, time_range.start_ns - _EARLIER_NS), time_range.end_ns)
     parent.within("start_time", before)
     # Both sides are in one statement, so the parent's start gets a parameter name of its own.

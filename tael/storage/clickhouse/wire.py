@@ -167,6 +167,7 @@ def _tuple_type(message: Message) -> str:
     members = [f"{field.name} {_field_type(field)}" for field in message.fields]
     if message.oneof:
         tags = ", ".join(f"'{field.name}' = {field.number}" for field in message.fields)
+        # ClickHouse writes into the column with the oneof's name which member was set, or 0.
         members.insert(0, f"{message.oneof} Enum8('unset' = 0, {tags})")
     return f"Tuple({', '.join(members)})"
 

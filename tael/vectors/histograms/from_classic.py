@@ -78,6 +78,7 @@ def _joined(found: dict[Labels, dict[int, _Classic]]) -> Samples:
 
 
 def _native(classic: _Classic) -> Histograms | None:
+    # The bucket up to infinity counts everything. Without it the count does, and without that the last bucket.
     total = classic.buckets.get(math.inf, classic.count)
     bounds = sorted(bound for bound in classic.buckets if not math.isinf(bound))
     if total is None:

@@ -37,9 +37,11 @@ def evaluate(function: OfHistograms, windows: Windows, check: Callable[[], None]
     held = np.cumsum(windows.counts)
     parts: list[Evaluated] = []
     begin = 0
+    # Once even without windows: the answer to none has the form of any other.
     while begin < len(held) or not parts:
         check()
         done = held[begin - 1] if begin else 0
+        # At least one window, which alone may have more members than a part should.
         end = max(begin + 1, int(np.searchsorted(held, done + MAX_MEMBERS, side="right")))
         parts.append(function.apply(windows.part(begin, end)))
         begin = end
@@ -48,6 +50,7 @@ def evaluate(function: OfHistograms, windows: Windows, check: Callable[[], None]
 
 def _concatenated(parts: list[Evaluated]) -> Evaluated:
     sizes = np.array([len(part.samples.histograms) for part in parts])
+    # Cells number the histograms of their own part, which come after those of the parts before it.
     shift = np.repeat(np.cumsum(sizes) - sizes, [len(part.present) for part in parts])
     cells = np.concatenate([part.samples.cells for part in parts])
     begins = np.cumsum([0, *(len(part.present) for part in parts)])

@@ -22,6 +22,7 @@ def growth(windows: Windows, *, counter: bool, per_second: bool) -> Evaluated:
     rows = np.flatnonzero(~mixed & (windows.counts >= 2))
     pure = windows.take(rows)
     grown, notes = _grown(pure, counter=counter)
+    # A window with both kinds of buckets has a note and no result.
     fine = np.flatnonzero(~notes.get(Note.EXPONENTIAL_AND_CUSTOM, np.zeros(len(rows), np.bool_)))
     factor = _extrapolation(pure, grown.count, counter=counter)
     if per_second:
@@ -95,11 +96,13 @@ def _extrapolation(windows: Windows, grown: Floats, *, counter: bool) -> Floats:
     first, last = times[windows.lo], times[windows.hi - 1]
     to_start, to_end, sampled = (first - windows.start_ms) / 1000, (windows.end_ms - last) / 1000, (last - first) / 1000
     mean = sampled / (windows.weights - 1)
+    # Where the edge is further away than the next sample would be, the series is taken to begin or end within the window, half an interval on.
     to_start = np.where(to_start >= mean * 1.1, mean / 2, to_start)
     to_end = np.where(to_end >= mean * 1.1, mean / 2, to_end)
     if counter:
         begin = windows.histograms.count[windows.position[windows.lo]]
         with np.errstate(invalid="ignore", divide="ignore"):
+            # A counter was never below zero: growth is not carried back beyond the time at which it would have been.
             to_zero = sampled * (begin / grown)
         to_start = np.where((grown > 0) & (begin >= 0) & (to_zero < to_start), to_zero, to_start)
     return (sampled + to_start + to_end) / sampled

@@ -81,6 +81,7 @@ def _zero(histograms: Histograms) -> _Spans:
 
 def _cut(spans: _Spans, at: Floats, *, upper: bool) -> _Part:
     lower, high, whole = spans.lower, spans.upper, spans.counts
+    # Outside of a bucket and for one that is open the share means nothing; those cases are chosen by their bounds below.
     share = np.clip(_share_below(spans, at), 0.0, 1.0)
     if upper:
         inside = spans.counts * share
@@ -95,6 +96,7 @@ def _cut(spans: _Spans, at: Floats, *, upper: bool) -> _Part:
 
 def _share_below(spans: _Spans, at: Floats) -> Floats:
     even = (at - spans.lower) / (spans.upper - spans.lower)
+    # Observations lie evenly over the logarithm; a bucket of negative numbers is the mirror image of a positive one.
     low, high, cut = (np.log2(np.abs(number)) for number in (spans.lower, spans.upper, at))
     exponential = np.where(spans.lower > 0, (cut - low) / (high - low), 1 - (cut - high) / (low - high))
     return np.where(spans.even, even, exponential)

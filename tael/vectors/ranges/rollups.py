@@ -92,6 +92,7 @@ def _value(buckets: Buckets, windows: Windows, function: GridFunction) -> tuple[
         return _grown(buckets, windows, function)
     present = windows.counts > 0
     if function in ("min_over_time", "max_over_time"):
+        # The columns have the first three letters of the functions: min and max.
         return extreme(_of(windows, buckets.columns[function[:3]]), largest=function == "max_over_time")
     if function == "count_over_time":
         return _counts(buckets, windows).astype(np.float64), present
@@ -128,6 +129,7 @@ def _add_resets(buckets: Buckets, windows: Windows, grown: Floats) -> None:
 
 
 def _counts(buckets: Buckets, windows: Windows) -> Longs:
+    # Differences of a running sum are exact for integers, as they would not be for floats.
     running = np.concatenate((np.zeros(1, np.int64), np.cumsum(buckets.columns["count"], dtype=np.int64)))
     counts: Longs = running[windows.hi] - running[windows.lo]
     return counts

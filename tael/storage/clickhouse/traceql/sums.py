@@ -53,6 +53,7 @@ def sums_by_labels(
     kept = group < most
     rows, cells = within[kept], _Cells(group[kept], slots[within[kept]], grid.count)
     numbers = [native.numbers(column)[rows] for column in columns[1 + width :]]
+    # Durations are nanoseconds in the table and seconds in the answer.
     unit = 1e9 if function.of == Field(Intrinsic.DURATION) else 1.0
     return list(zip(labels, _sums(cells, len(labels), numbers, unit, function, exemplars), strict=True))
 
@@ -61,6 +62,7 @@ def _groups(keys: Sequence[Rows], rows: int) -> tuple[Rows, Rows]:
     """The number of each row's group, from 0, and the first row of each group."""
     group = np.zeros(rows, dtype=np.int64)
     for codes in keys:
+        # Renumbered after each key, so that the product with the next key's codes stays far below 64 bits.
         group = np.unique(group * (int(codes.max(initial=0)) + 1) + codes, return_inverse=True)[1].ravel()
     return group, np.unique(group, return_index=True)[1]
 
@@ -100,4 +102,5 @@ def _add_exemplars(found: Sequence[Sums], cells: _Cells, spans: Sequence[NDArray
     for row, group in enumerate(cells.group.tolist()):
         own = found[group].exemplars
         if len(own) < limit:
+            # The halves of the id were read as little-endian numbers (statements.py); so written, they are its bytes again.
             own.append(Exemplar(int(start[row]), float(value[row]) / unit, np.array([high[row], low[row]], dtype="<u8").tobytes()))
