@@ -66,6 +66,10 @@ SEED ?= 1
 soak: dev ## Faults of every kind against the suite, and a ledger of what was acknowledged (SECONDS=900, SEED=1)
 	$(PY) -m bench.soak --seconds $(SECONDS) --seed $(SEED)
 
+.PHONY: model
+model: dev ## Histories of the cold tier, one seed after another, and a ledger of what must be readable (SECONDS=900, SEED=1)
+	TAEL_TEST_MODEL_SECONDS=$(SECONDS) TAEL_TEST_MODEL_SEED=$(SEED) $(PY) -m pytest --capture=sys --timeout 0 -k for_long tests/contract/test_cold_model.py
+
 ##@ Measure
 .PHONY: bench-ingest
 bench-ingest: dev ## Items of a signal acknowledged and readable per second, through the whole suite

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -321,60 +320,3 @@ async def test_a_trace_goes_out_of_a_day_of_exemplars(cold: Cold) -> None:
     assert (await (await cold.eraser()).erase(of_trace(b"3" * 16))).rows == 2
     await (await cold.roller()).sweep()
     assert [key for key in await cold.objects.list("exemplars") if f"/{cold.shard}-" in key] == []
-
-
-async def test_a_ledger_holds_through_rolls_crashes_and_deletions(cold: Cold) -> None:
-    """Spans come and are rolled, owners die at any place, traces are deleted from wherever they are: the ledger says what is left at every moment."""
-    chance = random.Random(2)  # no secret
-    places = ["", "moving", "moved", "rolling", "exported", "committed", "dropped", "merged", "replaced", "rewritten", "forgotten"]
-    ledger: dict[bytes, int] = {}
-    hot = ClickHouseErase(cold.clickhouse)
-    for number in range(24):
-        trace_id = chance.randrange(1, 5).to_bytes(1, "big") * 16
-        cold.crash_at = chance.choice(places)
-        match chance.choice(["store", "store", "roll", "merge", "erase"]):
-            case "store":
-                await cold.tier.store(of_service("shop", wire_span(number, trace_id=trace_id)))
-                ledger[trace_id] = ledger.get(trace_id, 0) + 1
-            case "roll" | "merge" as step:
-                await _try(cold, step)
-            case _:
-                await _forget(cold, hot, trace_id)
-                ledger.pop(trace_id, None)
-        cold.crash_at = ""
-        if not (await cold.manifest()).moving(ROLLED):
-            assert (await cold.ledger())["spans"] == sum(ledger.values()), number
-    await cold.roll()
-    rows = [f"SELECT trace_id FROM s3('{cold.bucket_url}{file.key}', 'Parquet')" for file in (await cold.manifest()).files("spans")]
-    found = [bytes(trace_id) for sql in rows for (trace_id,) in await cold.clickhouse.query(sql, {})]
-    assert {trace_id: found.count(trace_id) for trace_id in found} == ledger
-
-
-async def _try(cold: Cold, step: str) -> None:
-    """As far as the owner lives."""
-    try:
-        roller = await cold.roller()
-        if step == "roll":
-            await finish(roller)
-        else:
-            await roller.load()
-            await roller.merge()
-    except Crash:
-        pass
-
-
-async def _forget(cold: Cold, hot: ClickHouseErase, trace_id: bytes) -> None:
-    """By owners that die, until one that lives finds nothing more."""
-    selection = of_trace(trace_id)
-    while True:
-        rows = await hot.erase_traces(selection.what, [trace_id])
-        try:
-            erased = await (await cold.eraser()).erase(selection)
-        except Crash:
-            cold.crash_at = ""
-            continue
-        if erased.left:
-            cold.crash_at = ""
-            await cold.roll()
-        elif not rows + erased.rows:
-            return
