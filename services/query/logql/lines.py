@@ -10,6 +10,7 @@ from typing import Final, TypeVar
 from services.query.threads import in_thread
 from tael.errors import TooLarge
 from tael.logql.records import Entry
+from tael.runtime.tasks import cancelled
 from tael.storage.api import MAX_FIND_LIMIT, LogCursor, LogQuery, LogReader
 
 R = TypeVar("R")
@@ -47,7 +48,7 @@ class Pages:
                     coming, ahead = asyncio.create_task(self._page(size, after)), True
         finally:
             if coming is not None:
-                coming.cancel()
+                await cancelled(coming)
 
     async def _page(self, size: int, after: LogCursor | None) -> tuple[list[Entry], bool]:
         """A page, and whether it is the last one. One that is too large is asked for again with fewer lines."""
