@@ -58,7 +58,7 @@ def selected(compare: Compare, spans: Block, base: Mask) -> Mask:
     """Which spans of ``base`` are compared with the others."""
     found = base & matched(Pipeline((compare.selection,)), spans)
     if compare.start_ns and compare.end_ns:
-        found &= (spans.start_ns >= compare.start_ns) & (spans.start_ns < compare.end_ns)
+        found &= (spans.start_ns > compare.start_ns) & (spans.start_ns <= compare.end_ns)
     return found
 
 

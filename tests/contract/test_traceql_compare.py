@@ -129,6 +129,15 @@ async def test_roots_and_children(any_tier: HotTier, query: str, many: int) -> N
     }
 
 
+@pytest.mark.parametrize("query", ["{ }", "{ nestedSetLeft >= 0 }"])
+async def test_bounds_of_a_selections_time(hot_tier: HotTier, query: str) -> None:
+    """As of every step, the first is excluded and the last included."""
+    await hot_tier.store(of_service("shop", *(wire_span(at, name=f"at {at}", trace_id=b"t" * 16) for at in range(1, 4))))
+    found = await compared(hot_tier, f"{query} | compare({{ }}, 10, {START_NS + 1}, {START_NS + 3})", -1)
+    names = {labels[1][1].value: labels[0][1].value for labels in found if labels[0][1] and labels[1][1] and labels[1][0] == "name"}
+    assert names == {"at 1": "baseline", "at 2": "selection", "at 3": "selection"}
+
+
 async def test_names_of_roots_that_are_many(hot_tier: HotTier) -> None:
     """Only the most frequent are told apart; the total counts every span."""
     roots = [wire_span(at, name=f"root {at}", trace_id=bytes([at + 1]) * 16, span_id=bytes([at + 1]) * 8) for at in range(6)]

@@ -133,7 +133,7 @@ def compared(
     where.add(base)
     bounds = {"grid_ns": grid.start_ns, "step_ns": grid.step_ns}
     if compare.start_ns and compare.end_ns:
-        selected = f"({selected} AND {START} >= {{chosen_from:Int64}} AND {START} < {{chosen_until:Int64}})"
+        selected = f"({selected} AND {START} > {{chosen_from:Int64}} AND {START} <= {{chosen_until:Int64}})"
         bounds |= {"chosen_from": compare.start_ns, "chosen_until": compare.end_ns}
     rows, around = (source.rows("spans", tenant, own) for own in (time_range, widened(time_range)))
     # A comparison with a service has the type of its column, LowCardinality.
