@@ -24,9 +24,10 @@ from tael.model.streams import INDEX_LABELS, stream_labels
 from tael.syntax.literals import compact
 
 _STREAM_KEYS: Final = frozenset(INDEX_LABELS.values())
-_REMEMBERED: Final = 256
-"""How many resources and scopes are remembered: as many as pages usually have, and few, because each may be large."""
-_ORIGINS: Final[dict[tuple[int, int], tuple[Resource, Scope, dict[str, str], dict[str, str]]]] = {}
+_REMEMBERED: Final = 4 << 20
+"""How many characters of labels and metadata are remembered, by resource and scope: enough for the common small ones, and a few large ones."""
+_SIZE_OF_ONE: Final = 1_000
+"""About what the objects around the texts of one resource and scope take."""
 _NOT_IN_NAMES: Final = re.compile(r"[^a-zA-Z0-9]+")
 # Characters that Go's JSON encoder escapes although JSON need not; Loki's lines and labels have them escaped.
 _ESCAPED: Final = str.maketrans({"<": "\\u003c", ">": "\\u003e", "&": "\\u0026", "\u2028": "\\u2028", "\u2029": "\\u2029"})
@@ -57,7 +58,7 @@ class Entry(NamedTuple):
 
 def entry(record: LogRecord) -> Entry:
     """The line of a record."""
-    stream, shared = _origin(record.resource, record.scope)
+    stream, shared = _ORIGINS.of(record.resource, record.scope)
     line = text_of(record.body)
     # The last of equal names wins, in this order: resource, scope, the record's attributes, the record's own fields.
     metadata = shared.copy()
@@ -71,16 +72,35 @@ def entry(record: LogRecord) -> Entry:
     return Entry(record.timestamp_ns, line, stream, metadata, record.serial)
 
 
-def _origin(resource: Resource, scope: Scope) -> tuple[dict[str, str], dict[str, str]]:
-    """The stream's labels and the metadata that a resource and a scope give; remembered, because the records of a page share them."""
-    key = (id(resource), id(scope))
-    known = _ORIGINS.get(key)
-    if known is None:
-        if len(_ORIGINS) >= _REMEMBERED:
-            _ORIGINS.clear()
-        # Both are held, so that no other object gets their ids.
-        known = _ORIGINS[key] = (resource, scope, *labels_of_origin(resource, scope))
-    return known[2:]
+class Origins:
+    """The stream's labels and the metadata that resources and scopes give; remembered, because the records of a page share them."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._known: dict[tuple[int, int], tuple[Resource, Scope, dict[str, str], dict[str, str]]] = {}
+        self._size = 0
+
+    def __len__(self) -> int:
+        """How many are remembered."""
+        return len(self._known)
+
+    def of(self, resource: Resource, scope: Scope) -> tuple[dict[str, str], dict[str, str]]:
+        """Those of one resource and scope."""
+        key = (id(resource), id(scope))
+        known = self._known.get(key)
+        if known is None:
+            # Both are held, so that no other object gets their ids.
+            known = (resource, scope, *labels_of_origin(resource, scope))
+            size = _SIZE_OF_ONE + sum(len(name) + len(value) for pairs in known[2:] for name, value in pairs.items())
+            # Threads may do this at once: the worst is that one of them forgets what another has remembered.
+            if self._size + size > self._most:
+                self._known, self._size = {}, 0
+            self._known[key] = known
+            self._size += size
+        return known[2:]
+
+
+_ORIGINS: Final = Origins(_REMEMBERED)
 
 
 def labels_of_origin(resource: Resource, scope: Scope) -> tuple[dict[str, str], dict[str, str]]:
