@@ -98,6 +98,7 @@ def counted_groups(
 def stream_labels(source: Source, tenant: str, counts: LogCounts) -> Statement:
     """The labels of each stream that may have been counted."""
     where = matching(tenant, stream_matchers(counts.streams), _hours(counts.time_range), {}, "labels['__name__']")
+    # A stream is the hash of its labels, so that any of its rows has them.
     held = source.rows("log_streams", tenant, counts.time_range)
     return Statement(f"SELECT stream, any(labels)\nFROM {held}\nWHERE {where}\nGROUP BY stream", where.parameters)
 
@@ -128,6 +129,7 @@ def _of_streams(where: Conditions, source: Source, tenant: str, query: LogQuery 
     streams = matching(tenant, stream_matchers(query.streams), _hours(query.time_range), where.parameters, "labels['__name__']")
     held = source.rows("log_streams", tenant, query.time_range)
     where.add(f"stream IN (SELECT stream FROM {held} WHERE {streams})")  # noqa: S608  # only names of ours and parameters
+    # The table is ordered by service: said as well, it lets granules be skipped, unless the predicate has said it already.
     if service and service != required_service(query.predicate):
         where.add("service = {service:String}", service=service)
     return service

@@ -134,6 +134,7 @@ class ClickHouseSpans:
         if self._source.elsewhere("spans"):
             named = await self._query(query_builder.trace_hours(self._source, tenant, [trace_id]), POINT_LIMITS)
             hours = {int(second) * NS_PER_SECOND for (second,) in named}
+            # The index has every trace, wherever its spans are.
             if not hours:
                 return Answer([])
         # One row more than allowed shows that the trace is too long, without reading the rest of it.

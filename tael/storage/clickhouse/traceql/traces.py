@@ -59,6 +59,7 @@ class TraceBlocks:
         if statements.is_of_any(parts[0].test):
             ((count,),) = await self._rows(statements.count_spans(self._source, tenant, time_range))
             if int(count) > 2 * _SPANS_OF_A_PART:
+                # Every trace is a candidate, so it is known before the first statement that it would be too large.
                 parts = list(_divided(parts[0], 1 + int(count) // _SPANS_OF_A_PART))
         while parts:
             part = parts.pop()
@@ -69,6 +70,7 @@ class TraceBlocks:
                 parts += _divided(part, 4)
                 continue
             far = list(dict.fromkeys([*await self._longer(tenant, spans, part), *again]))
+            # The traces that reach beyond the range are left out here, and follow whole.
             yield spans, await asyncio.to_thread(_matched, query, spans, far)
             for page in range(0, len(far), _PAGE):
                 for whole in await self.of(tenant, far[page : page + _PAGE], list(fields(query))):
