@@ -131,7 +131,7 @@ async def test_too_many_parts_make_the_writer_wait_then_clients_and_all_recovers
             await everything_is_readable(door, tier)
 
 
-async def test_a_log_is_refused_before_it_is_full_and_taken_again_when_the_writer_comes(
+async def test_writes_are_refused_before_a_wal_is_full_until_the_writer_catches_up(
     nats_server: NatsServer, nats_client: Client, shared_hot_node: HotNode
 ) -> None:
     async with open_tier([shared_hot_node]) as tier, opened(nats_server, nats_client) as door:

@@ -274,7 +274,7 @@ async def test_the_cluster_as_tables() -> None:
     assert len(CLUSTER["members"]) == len(members) - 1
 
 
-async def test_a_partial_answer_is_said_beside_the_output() -> None:
+async def test_a_partial_answer_is_reported_on_standard_error() -> None:
     """The output stays JSON, the warning goes to standard error."""
     async with with_a_stalled_shard(model_of([of_service("shop", wire_span())])) as api:
         ended = await tael("--server", api.url, "query", "traces")

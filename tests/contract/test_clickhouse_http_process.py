@@ -42,7 +42,7 @@ def test_locked_directory_is_one_line(hot_nodes: HotNodes, tmp_path: Path) -> No
     assert first.answers()
 
 
-def test_taken_port_is_one_line(tmp_path: Path) -> None:
+def test_a_port_in_use_is_one_line(tmp_path: Path) -> None:
     """The same for the address."""
     node = HotNode(tmp_path / "hot")
     with socket.socket() as listener:

@@ -54,7 +54,7 @@ def lists_of(column: native.Column) -> list[list[int]]:
     return [flat[begin:end] for begin, end in zip(lists.offsets[:-1], lists.offsets[1:], strict=True)]
 
 
-async def test_a_cut_answer_is_not_taken_for_a_whole_one(shared_hot_node: HotNode) -> None:
+async def test_a_truncated_answer_is_detected(shared_hot_node: HotNode) -> None:
     """Wherever inside a block it was cut."""
     clickhouse = ClickHouse(shared_hot_node.url, "default")
     try:

@@ -125,7 +125,7 @@ async def test_the_longest_idle_connection_is_closed_for_a_new_one() -> None:
             other.writer.close()
 
 
-async def test_stalled_uploads_hold_what_they_sent_and_no_more() -> None:
+async def test_stalled_uploads_hold_only_the_memory_of_what_they_sent() -> None:
     head = b"POST /v1/traces HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/x-protobuf\r\nContent-Length: 60000000\r\n\r\n"
     async with receiving() as r:
         wires = [await Wire.open(r.http, head + bytes(100)) for _ in range(50)]
@@ -142,7 +142,7 @@ async def status(r: Receivers, **headers: str) -> int:
         return answer.status
 
 
-async def test_a_large_body_that_is_refused_unread_is_no_malformed_head(capsys: pytest.CaptureFixture[str]) -> None:
+async def test_an_unread_body_is_not_parsed_as_the_next_request(capsys: pytest.CaptureFixture[str]) -> None:
     size = 3 * HEAD_BYTES
     async with listener() as (address, _):
         wire = await Wire.open(address, f"PUT / HTTP/1.1\r\nHost: localhost\r\nContent-Length: {size}\r\n\r\n".encode())
@@ -170,7 +170,7 @@ async def test_a_drain_does_not_wait_for_a_stalled_upload() -> None:
         wire.writer.close()
 
 
-async def test_long_urls_and_headers_are_taken_and_longer_ones_refused_in_the_shape_of_the_api() -> None:
+async def test_too_long_urls_and_headers_are_refused_in_the_form_of_the_api() -> None:
     async with serving(MemorySpans()) as q, receiving() as r, aiohttp.ClientSession() as http:
         assert await status(r, baggage="k=" + "v" * 900_000) == 200
         async with http.get(f"{q.url}/healthz?x={'a' * 900_000}") as answer:
@@ -183,7 +183,7 @@ async def test_long_urls_and_headers_are_taken_and_longer_ones_refused_in_the_sh
             assert (answer.status, "1048576" in (await answer.json())["message"]) == (431, True)
 
 
-async def test_forms_of_ten_megabytes_are_taken_and_larger_ones_refused() -> None:
+async def test_forms_above_ten_megabytes_are_refused() -> None:
     async with serving(MemorySpans()) as q, aiohttp.ClientSession() as http:
         for size, expected in ((9 << 20, 200), (11 << 20, 400)):
             form, headers = io.BytesIO(b"query=1%20%23" + b"a" * size), {"Content-Type": "application/x-www-form-urlencoded"}

@@ -169,13 +169,13 @@ async def test_info_tells_a_tracer_to_send_everything() -> None:
 
 
 @pytest.mark.parametrize("path", ["/v0.6/stats", "/telemetry/proxy/api/v2/apmtelemetry"])
-async def test_statistics_and_telemetry_are_taken_and_dropped(path: str) -> None:
+async def test_statistics_and_telemetry_are_accepted_and_dropped(path: str) -> None:
     async with agent() as a:
         assert await a.send(path, b"\x80" * 100_000, method="POST") == (200, {})
         assert a.log.appended == []
 
 
-async def test_a_large_payload_is_converted_beside_the_others() -> None:
+async def test_a_large_payload_is_converted_in_a_thread() -> None:
     """In a thread; order and content stay."""
     traces = [[raw_span(trace_id=1 + number, meta={"n": str(number)})] for number in range(2000)]
     async with agent() as a:
@@ -183,7 +183,7 @@ async def test_a_large_payload_is_converted_beside_the_others() -> None:
         assert [int.from_bytes(span.trace_id, "big") for span in a.log.spans] == list(range(1, 2001))
 
 
-async def test_a_taken_port_and_off_start_without_it(capsys: pytest.CaptureFixture[str]) -> None:
+async def test_the_service_starts_without_datadogs_port_if_it_is_in_use_or_off(capsys: pytest.CaptureFixture[str]) -> None:
     """The first with a warning."""
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]

@@ -69,7 +69,7 @@ async def test_letters_are_listed_in_order_read_whole_and_dropped(nats_server: N
     assert await letters.get(3) == found[2]
 
 
-async def test_the_list_says_what_why_and_whose_and_goes_on_where_it_ended() -> None:
+async def test_the_list_has_item_reason_and_tenant_and_continues_at_its_cursor() -> None:
     letters = MemoryLetters(letter(), replace(letter(8), signal=LOGS, shard=3, body=b""), letter(9, "blue"))
     async with serving(MemorySpans(), letters=letters) as api:
         answer = await api.json(LETTERS, limit=2)

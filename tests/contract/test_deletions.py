@@ -167,7 +167,7 @@ HEX = {name: (trace_id.hex().upper()) for name, trace_id in (("old", OLD), ("oth
 EVERY_LOG = ["in the trace", "later", "of nobody", "of the other", "of the user"]
 
 
-async def test_a_trace_goes_with_its_logs_and_its_index(place: Place) -> None:
+async def test_deleting_a_trace_deletes_its_logs_and_index(place: Place) -> None:
     """Nothing of another trace, nothing of another tenant."""
     await place.fill()
     await place.fill("t2")
@@ -189,7 +189,7 @@ async def test_items_that_arrive_after_the_request_are_kept(place: Place) -> Non
 
 
 @pytest.mark.parametrize(("kind", "value", "again"), [("user", "u1", []), ("session", "s1", ["again---"])])
-async def test_a_user_or_session_goes_with_its_traces(place: Place, kind: Kind, value: str, again: list[str]) -> None:
+async def test_deleting_a_user_or_session_deletes_its_traces(place: Place, kind: Kind, value: str, again: list[str]) -> None:
     """Whole, with records that name it elsewhere and with what suggestions remember."""
     await place.fill()
     key = "session.id" if kind == "session" else "user.id"
@@ -202,7 +202,7 @@ async def test_a_user_or_session_goes_with_its_traces(place: Place, kind: Kind, 
     assert value not in await place.texts(remembered)
 
 
-async def test_a_tenant_goes_out_of_every_table(place: Place) -> None:
+async def test_deleting_a_tenant_empties_its_part_of_every_table(place: Place) -> None:
     """And no other tenant."""
     for tenant in ("t1", "t2"):
         await place.fill(tenant)

@@ -64,7 +64,7 @@ async def test_neighbours_pass(clickhouse: ClickHouse, nats_server: NatsServer, 
     assert not metrics.dead_letters._metrics
 
 
-async def test_another_writer_goes_on_with_what_lies_far(clickhouse: ClickHouse, nats_server: NatsServer, nats_client: Client) -> None:
+async def test_another_writer_resumes_inserts_of_far_items(clickhouse: ClickHouse, nats_server: NatsServer, nats_client: Client) -> None:
     """Stopped in the middle of its inserts: the successor repeats the intent, and nothing is there twice."""
     kv = await open_cluster(nats_server, nats_client, 64 << 20)
     storage = ClickHouseWriter(clickhouse, max_hours=ASIDE_HOURS)

@@ -21,7 +21,7 @@ BEHIND = {"shard-0": 12.3, "shard-2": 45.67}
 WARNING = "shard-2 is 46 s behind: data sent since then is missing from this result"
 
 
-async def test_every_api_that_can_say_it_does() -> None:
+async def test_every_api_that_can_reports_freshness() -> None:
     """The native API as a number, Prometheus and Loki as a warning a shard."""
     async with serving(MemorySpans(), behind=lambda: BEHIND) as api:
         assert (await api.json("/api/v1/traces"))["lag_seconds"] == 45.7
@@ -32,7 +32,7 @@ async def test_every_api_that_can_say_it_does() -> None:
         assert WARNING in (await api.json("/loki/api/v1/labels"))["warnings"]
 
 
-async def test_a_fresh_answer_says_nothing() -> None:
+async def test_a_fresh_answer_has_no_warning() -> None:
     """Neither a number nor a warning."""
     async with serving(MemorySpans()) as api:
         assert "lag_seconds" not in await api.json("/api/v1/traces")

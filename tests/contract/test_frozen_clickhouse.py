@@ -114,7 +114,7 @@ def calls(clickhouse: ClickHouse) -> list[Coroutine[Any, Any, object]]:
     ]
 
 
-async def test_every_call_says_retryable_and_works_again_afterwards(shard: tuple[HotNode, ClickHouse]) -> None:
+async def test_every_call_raises_retryable_and_works_again_afterwards(shard: tuple[HotNode, ClickHouse]) -> None:
     """Connected before or not, reading or writing; the error names the server."""
     node, clickhouse = shard
     with frozen(node):
@@ -143,7 +143,7 @@ async def test_a_read_of_a_server_that_hangs_is_given_up_early_and_of_a_slow_one
         await clickhouse.close()
 
 
-async def test_only_a_ping_without_any_answer_says_that_a_server_hangs() -> None:
+async def test_only_an_unanswered_ping_means_that_a_server_hangs() -> None:
     """A refusal is an answer, and so is a connection that is closed; the fourth ping is kept waiting."""
     asked = 0
 
@@ -211,7 +211,7 @@ async def until(condition: Callable[[], Awaitable[bool]]) -> None:
             await asyncio.sleep(0.05)
 
 
-async def test_the_writer_goes_on_by_itself(shard: tuple[HotNode, ClickHouse], nats_server: NatsServer, nats_client: Client) -> None:
+async def test_the_writer_resumes_by_itself(shard: tuple[HotNode, ClickHouse], nats_server: NatsServer, nats_client: Client) -> None:
     """What waited is written once, however often the insert was given up; so are increments, whose totals are read from the shard."""
     node, clickhouse = shard
     kv = await open_cluster(nats_server, nats_client, 64 << 20)
@@ -269,7 +269,7 @@ async def test_the_coordinators_loops_go_on_by_themselves(
     await migrations.close()
 
 
-async def test_the_compactor_goes_on_by_itself(shard: tuple[HotNode, ClickHouse], nats_server: NatsServer, nats_client: Client) -> None:
+async def test_the_compactor_resumes_by_itself(shard: tuple[HotNode, ClickHouse], nats_server: NatsServer, nats_client: Client) -> None:
     """Retention that could not be enforced is enforced as soon as the shard answers, not at the next interval."""
     node, clickhouse = shard
     kv = await open_cluster(nats_server, nats_client, 64 << 20)

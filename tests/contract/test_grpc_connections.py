@@ -174,7 +174,7 @@ async def _ask(service: str, channel: Any) -> None:
 
 @SERVICES
 @pytest.mark.parametrize("sent", [b"", b"P", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"], ids=["nothing", "a letter", "a preface"])
-async def test_a_connection_that_says_no_more_is_closed(service: str, sent: bytes) -> None:
+async def test_a_silent_connection_is_closed(service: str, sent: bytes) -> None:
     """After the time for a request's head, however it began."""
     async with listening(service, TAEL_HEADER_SECS="0.5") as address:
         host, _, port = address.rpartition(":")

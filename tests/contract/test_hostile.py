@@ -98,7 +98,7 @@ async def test_the_number_of_messages_is_a_setting() -> None:
             assert (await d.post("/v1/traces", body, **{"Content-Type": "application/x-protobuf"}))[0] == status
 
 
-async def test_dense_requests_of_honest_senders_are_taken() -> None:
+async def test_dense_valid_requests_are_accepted() -> None:
     """Many small items, and one item with as many attributes as it may have."""
     request = request_of(1)
     span = request.resource_spans[0].scope_spans[0].spans[0]

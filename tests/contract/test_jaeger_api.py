@@ -134,7 +134,7 @@ async def test_refusals(api: Api) -> None:
 
 
 @pytest.mark.parametrize("version", ["", "v3/"])
-async def test_a_trace_that_may_be_on_a_silent_shard_is_not_said_to_be_missing(version: str) -> None:
+async def test_a_trace_is_not_called_missing_while_a_shard_does_not_answer(version: str) -> None:
     """503, and which shard did not answer; what another shard has is shown."""
     async with with_a_stalled_shard([span for span in SPANS if span.trace_id.hex() == CART]) as api:
         lost = await api.get(f"/jaeger/api/{version}traces/{'f' * 32}")

@@ -63,7 +63,7 @@ async def test_of_many_writers_one_wins(nats_client: Client) -> None:
     assert sum(isinstance(outcome, Conflict) for outcome in outcomes) == 19
 
 
-async def test_list_takes_a_prefix(nats_client: Client) -> None:
+async def test_list_is_limited_to_a_prefix(nats_client: Client) -> None:
     """Sorted by key, nothing else's."""
     kv = await open_bucket(nats_client)
     for key in ("m.b", "m.a", "n.a"):

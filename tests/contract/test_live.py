@@ -222,7 +222,7 @@ async def subscriptions(server: NatsServer, subject: str) -> int:
     return sum(one["subject"] == subject for one in found.get("subscriptions_list", []))
 
 
-async def test_on_nats_what_is_appended_is_seen_and_the_subscription_goes(nats_server: NatsServer, nats_client: Client) -> None:
+async def test_on_nats_appended_items_are_streamed_and_the_subscription_ends(nats_server: NatsServer, nats_client: Client) -> None:
     """From a receiver's append, on any shard, to the stream."""
     await JetStreamStreams(nats_client, "tael", [nats_server.monitor_url], replicas=1, max_bytes=64 << 20).ensure(2)
     appender = JetStreamAppender(nats_client, "tael")
@@ -241,7 +241,7 @@ async def test_on_nats_what_is_appended_is_seen_and_the_subscription_goes(nats_s
         assert await subscriptions(nats_server, "tael.wal.*.traces") == 0
 
 
-async def test_on_nats_a_stream_goes_on_after_a_reconnection(nats_server: NatsServer, nats_client: Client) -> None:
+async def test_on_nats_a_stream_continues_after_a_reconnection(nats_server: NatsServer, nats_client: Client) -> None:
     await JetStreamStreams(nats_client, "tael", [nats_server.monitor_url], replicas=1, max_bytes=64 << 20).ensure(1)
     async with connection(nats_server.settings(), "query") as client:
         bus = NatsLiveBus(client, "tael")
@@ -265,7 +265,7 @@ async def test_a_tenant_has_so_many_places_and_the_others_theirs() -> None:
             assert answer.status == 200
 
 
-async def test_streams_that_do_not_read_hold_little_and_lose_the_rest() -> None:
+async def test_slow_streams_hold_bounded_memory_and_drop_items() -> None:
     """Thirty that stop reading, under many times what all of them may hold."""
     bus, group = MemoryBus(), of_service("shop", *(wire_span(i, attributes={"text": "x" * 20_000}) for i in range(200)))
     async with serving(MemorySpans(), bus=bus, TAEL_LIVE_BYTES="2MiB") as api:
@@ -280,7 +280,7 @@ async def test_streams_that_do_not_read_hold_little_and_lose_the_rest() -> None:
             answer.close()
 
 
-async def test_a_stream_ends_when_its_token_is_taken_away(tmp_path: Path) -> None:
+async def test_a_stream_ends_when_its_token_is_revoked(tmp_path: Path) -> None:
     tokens = tmp_path / "tokens"
     tokens.write_text(f"{TOKEN} shop query\n")
     headers = {"Authorization": f"Bearer {TOKEN}"}

@@ -192,7 +192,7 @@ async def test_streams_that_agree_in_labels_count_as_one(any_tier: HotTier) -> N
         assert shown(found) == shown((await memory.count_logs(DEFAULT_TENANT, counts, 10_000)).value)
 
 
-async def test_minutes_are_read_where_they_hold_all() -> None:
+async def test_counts_by_the_minute_are_used_where_they_are_complete() -> None:
     """Rows are read only outside of whole minutes."""
     at = {
         (slot_ns, place): whole(LogCounts(TimeRange(*RANGES[place]), slot_ns=slot_ns)) for slot_ns in (0, MINUTE, 7) for place in range(6)
@@ -250,7 +250,7 @@ async def test_deleted_lines_that_arrive_during_the_deletion_are_not_counted(hot
 
 
 @pytest.mark.parametrize(("kind", "value"), [("trace", OLD.hex()), ("user", "u1")])
-async def test_minutes_of_cold_hours_are_forgotten_when_something_goes(place: Place, kind: Any, value: str) -> None:
+async def test_counts_of_cold_hours_are_dropped_after_a_deletion(place: Place, kind: Any, value: str) -> None:
     """Wherever the rows were; those of other tenants are kept."""
     await place.fill()
     await place.fill("t2")

@@ -78,7 +78,7 @@ async def test_matchers_narrow(any_tier: HotTier) -> None:
         assert {record.stream for record in records} == set(expected), matchers
 
 
-async def test_a_record_says_its_stream_as_the_table_does(hot_tier: HotTier) -> None:
+async def test_the_stream_of_a_record_equals_the_tables(hot_tier: HotTier) -> None:
     """Labels and id of every index label, odd text, and resources that name nothing."""
     everything = {name: f"{label} ä\\'" for label, name in INDEX_LABELS.items()}
     written = await hot_tier.store_logs(logs_of(everything.pop("service.name"), wire_log(1), **everything), logs_of("", wire_log(2)))

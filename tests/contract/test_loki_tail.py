@@ -95,7 +95,7 @@ async def test_the_end_of_the_feed_cuts_the_connection_so_that_clients_come_agai
         assert socket.close_code == aiohttp.WSCloseCode.ABNORMAL_CLOSURE
 
 
-async def test_a_tail_ends_when_its_token_is_taken_away(tmp_path: Path) -> None:
+async def test_a_tail_ends_when_its_token_is_revoked(tmp_path: Path) -> None:
     """Whether lines come or none do, and whoever comes again is refused."""
     tokens, bus = tmp_path / "tokens", MemoryBus()
     tokens.write_text(f"{TOKEN} shop query\n")

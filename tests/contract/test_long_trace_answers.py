@@ -117,7 +117,7 @@ def cut_small(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
     return cut
 
 
-async def test_a_long_trace_says_what_a_short_one_does(api: Api, cut_small: Callable[[], None]) -> None:
+async def test_a_long_trace_is_answered_like_a_short_one(api: Api, cut_small: Callable[[], None]) -> None:
     """In every encoding, where only the grouping by resource may differ."""
     trace_id = new_trace_id()
     await api.store(*groups_of(trace_id))
@@ -144,7 +144,7 @@ async def test_a_long_trace_says_what_a_short_one_does(api: Api, cut_small: Call
         assert long[name] == whole[name], name
 
 
-async def test_the_limit_is_said(api: Api) -> None:
+async def test_the_answer_states_the_limit(api: Api) -> None:
     """How many spans there are, and that the first of them are here."""
     trace_id = new_trace_id()
     stored = await api.store(*groups_of(trace_id))
@@ -197,7 +197,7 @@ def many(count: int, size: int = 0) -> list[Span]:
 _PATH: Final = f"/api/v1/traces/{(b't' * 16).hex()}"
 
 
-async def test_a_client_that_goes_away_ends_the_query(cut_small: Callable[[], None]) -> None:
+async def test_a_query_ends_when_its_client_disconnects(cut_small: Callable[[], None]) -> None:
     """What is being read then is cancelled, and nothing more is read."""
     cut_small()
     reader = Scripted(many(20), good=1)

@@ -23,7 +23,7 @@ async def parts_of(tier: HotTier, trace_id: bytes, step: int = 3) -> list[Part]:
     return [Part(trace_id, first, end, 1_000) for first, end in pairwise(bounds) if first is not None]
 
 
-async def test_bytes_say_what_spans_say(any_tier: HotTier) -> None:
+async def test_bytes_of_the_store_equal_encoded_spans(any_tier: HotTier) -> None:
     """In every form, of every type of value and of every field."""
     trace_id = new_trace_id()
     group = everything(trace_id)

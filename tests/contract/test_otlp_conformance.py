@@ -107,7 +107,7 @@ def point(**fields: Any) -> dict[str, Any]:
 
 
 @SIGNAL
-async def test_t1_t2_h2_every_signal_is_taken_on_both_ports_in_both_encodings(signal: str) -> None:
+async def test_t1_t2_h2_every_signal_is_accepted_on_both_ports_in_both_encodings(signal: str) -> None:
     """Each at its path and method, answered with an empty message: no partial success is set."""
     async with receiving() as r:
         assert await export(r, signal, sample(signal, 3).SerializeToString()) == GrpcAnswer(OK, response=ExportTraceServiceResponse())

@@ -71,7 +71,7 @@ async def test_d4_text_that_is_not_utf8_is_replaced_and_costs_nobody_a_batch(sig
 
 
 @SIGNAL
-async def test_d4_values_of_every_type_and_repeated_keys_are_taken(signal: str) -> None:
+async def test_d4_values_of_every_type_and_repeated_keys_are_accepted(signal: str) -> None:
     """Empty values, bytes, lists of mixed types, maps in lists; the last of two equal keys counts, and nothing fails."""
     values: list[dict[str, Any]] = [
         {"key": "e", "value": {}},
@@ -131,7 +131,7 @@ def decoded(span: WireSpan, payloads: Mapping[bytes, bytes] | None = None) -> Sp
     return resolve_span(decode_span(span, Resource(), Scope()), payloads or {})
 
 
-async def test_d8_what_an_llm_call_says_is_never_cut() -> None:
+async def test_d8_texts_of_llm_calls_are_never_cut() -> None:
     """Nor are events and links spared: they have limits of their own."""
     request = sample("traces", 1)
     assert isinstance(request, ExportTraceServiceRequest)
@@ -178,7 +178,7 @@ async def test_d8_texts_of_every_dialect_are_whole_and_so_are_its_events() -> No
         assert decoded(read, r.log.payloads) == decoded(span)
 
 
-async def test_d8_an_item_that_no_entry_takes_is_stored_whole() -> None:
+async def test_d8_an_item_larger_than_an_entry_is_stored_whole() -> None:
     """Its text apart, in pieces that an entry takes."""
     request = sample("traces", 1)
     assert isinstance(request, ExportTraceServiceRequest)
@@ -193,7 +193,7 @@ async def test_d8_an_item_that_no_entry_takes_is_stored_whole() -> None:
 
 @SIGNAL
 @pytest.mark.parametrize("levels", [20, 200, 5_000])
-async def test_d8_nesting_deeper_than_protobuf_takes_is_cut_with_a_warning(signal: str, levels: int) -> None:
+async def test_d8_nesting_beyond_protobufs_limit_is_cut_with_a_warning(signal: str, levels: int) -> None:
     request = sample(signal, 2, marker="@" * 8)
     value = b"\x10\x01"
     for _ in range(levels):

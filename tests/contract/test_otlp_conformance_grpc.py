@@ -135,7 +135,7 @@ async def test_t4_a_gzip_bomb_costs_no_memory() -> None:
         assert (await call(r.grpc, request_of(1).SerializeToString())).code is OK
 
 
-async def test_t4_many_bombs_just_under_the_limit_share_the_bytes_that_the_process_may_hold() -> None:
+async def test_t4_many_bombs_share_the_processs_budget_of_bytes() -> None:
     """64 calls of 7 MiB each, 448 MiB in all, where 16 MiB may be held: threads take a few more while they inflate and check."""
     async with receiving(TAEL_MAX_REQUEST_BYTES="8MiB", TAEL_MAX_INFLIGHT_BYTES="16MiB") as r:
         with PeakMemory() as peak:
@@ -200,7 +200,7 @@ async def test_t6_calls_that_come_during_the_drain_are_asked_to_retry() -> None:
     assert set(codes) == {CODE.OK, CODE.UNAVAILABLE}, codes
 
 
-async def test_t1_a_signal_that_is_not_taken_is_unimplemented() -> None:
+async def test_t1_an_unsupported_signal_is_unimplemented() -> None:
     """Profiles are in development."""
     async with receiving() as r:
         profiles = await call(r.grpc, b"", method="/opentelemetry.proto.collector.profiles.v1development.ProfilesService/Export")
@@ -216,7 +216,7 @@ async def test_t1_a_signal_that_is_not_taken_is_unimplemented() -> None:
         (TimeoutError(), CODE.UNAVAILABLE, 1.0),
     ],
 )
-async def test_g1_g2_what_a_retry_cures_says_when(error: Exception, code: grpc.StatusCode, seconds: float) -> None:
+async def test_g1_g2_retryable_errors_carry_a_delay(error: Exception, code: grpc.StatusCode, seconds: float) -> None:
     log = MemoryLog(error=error)
     async with receiving(log) as r:
         body = request_of(1).SerializeToString()
@@ -296,7 +296,7 @@ async def test_s4_h8_a_call_repeated_after_a_lost_answer_is_stored_once() -> Non
         assert len(log.spans) == len({span.span_id for span in log.spans}) == 200
 
 
-async def test_s2_a_span_that_the_wal_cannot_hold_is_refused_with_the_limit() -> None:
+async def test_s2_a_span_too_large_for_the_wal_is_refused_with_the_limit() -> None:
     """Sending it again could not help. Long attributes are put apart until a span fits; its trace state is not."""
     request = request_of(3)
     request.resource_spans[0].scope_spans[0].spans[1].trace_state = "x" * 10_000
@@ -308,7 +308,7 @@ async def test_s2_a_span_that_the_wal_cannot_hold_is_refused_with_the_limit() ->
         assert [span.name for span in r.log.spans] == ["GET /0", "GET /2"]
 
 
-async def test_g2_a_process_that_holds_enough_bytes_asks_to_come_again() -> None:
+async def test_g2_a_full_process_asks_the_client_to_retry() -> None:
     """RetryInfo at once, and room again when the log has caught up."""
     log = MemoryLog(gate=asyncio.Event())
     assert log.gate is not None
@@ -359,7 +359,7 @@ async def test_fuzzed_bodies_get_a_status_and_leave_the_process_and_their_neighb
         assert {span.span_id for span in neighbour.resource_spans[0].scope_spans[0].spans} <= names
 
 
-async def test_a_taken_port_is_one_line_that_names_the_setting() -> None:
+async def test_a_port_in_use_is_one_line_that_names_the_setting() -> None:
     async with receiving() as r:
         taken = receiver_settings(TAEL_OTLP_GRPC_ADDR=str(r.grpc))
         with pytest.raises(PortTaken, match=f"OTLP gRPC address {r.grpc} is already taken .*TAEL_OTLP_GRPC_ADDR"):

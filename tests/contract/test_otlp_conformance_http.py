@@ -103,7 +103,7 @@ async def test_t3_compressed_bodies(kind: str, encoding: str, pack: type[bytes])
 
 @BOTH
 @pytest.mark.parametrize("encoding", ["deflate", "br", "snappy", "lz4", "gzip, gzip"])
-async def test_t3_h3_other_encodings_are_415_and_say_what_is_taken(kind: str, encoding: str) -> None:
+async def test_t3_h3_other_encodings_are_415_with_those_that_are_accepted(kind: str, encoding: str) -> None:
     async with receiving() as r:
         answer = await send(r.url, zlib.compress(b"x"), kind, Content_Encoding=encoding)
         assert (answer.status, answer.kind) == (415, kind)
@@ -237,7 +237,7 @@ async def test_t1_h3_other_paths_are_404(kind: str, path: str) -> None:
         (TimeoutError(), 503, "1"),
     ],
 )
-async def test_h6_h7_h3_what_a_retry_cures_says_when(kind: str, error: Exception, code: int, after: str) -> None:
+async def test_h6_h7_h3_retryable_errors_carry_a_delay(kind: str, error: Exception, code: int, after: str) -> None:
     async with full_or_away(error) as r:
         body = encoded(request_of(1), kind)
         answer = await send(r.url, body, kind)
@@ -376,7 +376,7 @@ async def test_fuzzed_bodies_get_a_status_and_leave_the_process_well(kind: str) 
         assert len(r.log.spans) == before + 5
 
 
-async def test_a_taken_port_is_one_line_that_names_the_setting() -> None:
+async def test_a_port_in_use_is_one_line_that_names_the_setting() -> None:
     async with receiving() as r:
         taken = receiver_settings(TAEL_OTLP_HTTP_ADDR=str(r.http))
         with pytest.raises(PortTaken, match=f"OTLP HTTP address {r.http} is already taken .*TAEL_OTLP_HTTP_ADDR"):

@@ -93,7 +93,7 @@ async def test_a_shared_payload_is_collected_with_its_last_trace(place: Place) -
     assert [await place.rows(text) for text in (SYSTEM, ASKED, OTHER)] == [{}, {}, {}]
 
 
-async def test_a_user_goes_with_what_its_traces_and_its_records_said(place: Place) -> None:
+async def test_deleting_a_user_deletes_payloads_of_its_traces_and_records(place: Place) -> None:
     """Records in no trace too, wherever they are."""
     said, noted, kept = ("said " * 2_000, "noted " * 2_000, "kept " * 2_000)
     for number in range(2):
@@ -111,7 +111,7 @@ async def test_a_user_goes_with_what_its_traces_and_its_records_said(place: Plac
     assert await place.is_done(deletion)
 
 
-async def test_a_tenant_goes_and_what_it_sends_meanwhile_stays(place: Place) -> None:
+async def test_payloads_that_a_deleted_tenant_sends_meanwhile_are_kept(place: Place) -> None:
     """The receiver remembers to have sent what was there; another tenant's payloads are its own."""
     await place.say(TWO, SYSTEM, tenant="t2")
     await place.write()

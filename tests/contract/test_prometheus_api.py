@@ -277,7 +277,7 @@ async def test_a_query_that_takes_too_long_times_out() -> None:
         )
 
 
-async def test_a_client_that_goes_ends_its_query() -> None:
+async def test_a_query_ends_when_its_client_disconnects() -> None:
     series = _Hanging()
     async with serving(MemorySpans(), series=series) as api:
         question = asyncio.create_task(api.get("/api/v1/query", query="up", time=T0))
@@ -350,7 +350,7 @@ async def test_a_long_list_is_streamed_whole(limit: int, told: bool) -> None:
     assert ("warnings" in response.json()) is told
 
 
-async def test_a_client_that_takes_nothing_does_not_hold_a_place(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_client_that_does_not_read_holds_no_turn(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(prometheus_answers, "STALLED_SECONDS", 0.2)
     store = MemorySeries()
     async with serving(MemorySpans(), series=store, TAEL_QUERY_CONCURRENCY="1") as api:

@@ -129,7 +129,7 @@ async def test_a_tenant_with_a_shorter_retention_loses_its_rows_alone(shared_hot
         assert set(await rows_of(clickhouse, "long")) == tables
 
 
-async def test_a_partition_that_cannot_be_dropped_holds_no_other_up(shared_hot_node: HotNode) -> None:
+async def test_a_partition_that_cannot_be_dropped_delays_no_other(shared_hot_node: HotNode) -> None:
 
     class Failing(ClickHouseSchema):
         async def drop_partition(self, partition: PartitionSize) -> None:

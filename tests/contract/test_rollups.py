@@ -137,7 +137,7 @@ async def test_late_samples_are_kept_beside_a_rollup(both: Both) -> None:
             same(found, wanted)
 
 
-async def test_a_late_sample_of_a_counter_is_no_reset(both: Both) -> None:
+async def test_a_late_sample_of_a_counter_is_not_a_reset(both: Both) -> None:
     """A rollup's samples on both sides of it are not known, so it neither follows the rollup's last one nor comes before the next bucket's."""
     both.add("x_total", [(T0 + at, at / 1000) for at in range(0, HOUR_MS, 15_000)])
     assert await both.rolled_up(1) == 1

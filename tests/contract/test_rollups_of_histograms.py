@@ -60,7 +60,7 @@ async def test_other_windows_of_histograms(both: Both) -> None:
     assert infos(found) == []
 
 
-async def test_a_histogram_that_comes_late_is_beside_the_others(both: Both) -> None:
+async def test_a_late_histogram_is_kept_beside_a_rollup(both: Both) -> None:
     """In its place in time; one that is sent again replaces the one that stayed, hot and cold, and what that stood for is forgotten."""
     at = range(0, HOUR_MS, 15_000)
     both.add("h", [(T0 + one, histogram_text.parse(f"{{{{schema:0 count:{one // 1000} sum:1 buckets:[{one // 1000}]}}}}")) for one in at])

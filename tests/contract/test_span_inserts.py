@@ -101,7 +101,7 @@ async def test_a_batch_over_too_many_hours_is_rejected(shared_hot_node: HotNode)
         assert await rows_of(tier.clickhouses[0], "spans") == MAX_HOURS
 
 
-async def test_an_empty_batch_is_no_error(shared_hot_node: HotNode) -> None:
+async def test_an_empty_batch_is_accepted(shared_hot_node: HotNode) -> None:
     """A request without spans is legal."""
     async with open_tier([shared_hot_node]) as tier:
         await tier.store()

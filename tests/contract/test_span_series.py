@@ -132,7 +132,7 @@ async def test_calls_between_services_are_the_edges_of_a_graph(any_tier: HotTier
         assert min(filled, key=lambda name: float(name.partition("le=")[2].partition(",")[0])).split(",")[1] == f"le={le}"
 
 
-async def test_of_many_spans_a_part_of_the_traces_stands_for_all(any_tier: HotTier, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_many_spans_are_estimated_from_some_traces(any_tier: HotTier, monkeypatch: pytest.MonkeyPatch) -> None:
     """What is looked at is bounded, and the counts are near."""
     monkeypatch.setattr(span_counts, "JOINED_SPANS", 200)
     for _ in range(2):

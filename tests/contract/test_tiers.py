@@ -164,7 +164,7 @@ async def test_a_move_is_waited_for(tier: HotTier, monkeypatch: pytest.MonkeyPat
     assert sorted(await asked) == [0, 0, 1, 1]
 
 
-async def test_without_the_key_value_store_the_answer_says_so(tier: HotTier) -> None:
+async def test_without_the_key_value_store_the_answer_is_partial(tier: HotTier) -> None:
     """Nobody can know then whether rows went elsewhere; before anything was rolled they cannot have."""
     assert tier.cold is not None
     ledger = Ledger(tier)

@@ -137,7 +137,7 @@ async def test_an_append_without_the_server_fails_at_once_and_is_not_kept(nats_s
     assert [e.body for e in await reader.read_range(1, Mark(5))] == [b"kept"]
 
 
-async def test_a_reader_goes_on_after_a_restart(nats_server: NatsServer, nats_client: Client) -> None:
+async def test_a_reader_resumes_after_a_restart(nats_server: NatsServer, nats_client: Client) -> None:
     """Its consumer is gone with the server; entries are neither skipped nor repeated."""
     appender, reader = await open_log(nats_server, nats_client)
     await appender.append(0, TRACES, b"1", 1, "1")
@@ -242,7 +242,7 @@ async def test_a_process_can_start_before_its_server(nats_server: NatsServer, mo
         pass
 
 
-async def test_a_server_that_accepts_and_says_nothing_is_left(nats_server: NatsServer) -> None:
+async def test_a_connection_to_a_silent_server_is_closed(nats_server: NatsServer) -> None:
     """As a frozen node does: its connection is closed before the next try, not kept until memory is collected; and a client that is stopped just
     as it is accepted does stop.
     """

@@ -84,7 +84,7 @@ async def test_the_same_while_no_writer_runs(bench: Bench, nats_server: NatsServ
         await written(bench, [*names(1, 20 + new), "last"])
 
 
-async def test_a_stream_made_anew_under_load_is_written_from_its_beginning(bench: Bench, nats_client: Client) -> None:
+async def test_a_stream_recreated_under_load_is_written_from_its_beginning(bench: Bench, nats_client: Client) -> None:
     """Whatever its sequences were used for before, and before it has as many entries."""
     js = nats_client.jetstream()
     async with bench.writing("node-a"):

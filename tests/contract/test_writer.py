@@ -94,7 +94,7 @@ async def test_a_large_batch_is_written_in_several_inserts(bench: Bench) -> None
     assert bench.tier.tokens == {"0.0:1-2:traces", "0.0:3-4:traces"}
 
 
-async def test_a_writer_whose_lease_moved_on_writes_nothing_more(bench: Bench) -> None:
+async def test_a_fenced_writer_writes_nothing_more(bench: Bench) -> None:
     """It is stopped by its compare-and-set, before the insert, and says by whom."""
     writer = await bench.writer("node-a")
     await bench.grant("node-b")
@@ -142,7 +142,7 @@ async def test_a_tier_that_is_away_is_waited_for(bench: Bench) -> None:
     assert bench.tier.tokens == {"0.0:1-1:traces"}
 
 
-async def test_a_log_that_begins_anew_is_read_from_its_beginning(bench: Bench) -> None:
+async def test_a_recreated_wal_is_read_from_its_beginning(bench: Bench) -> None:
     """Its sequences were used before; tokens of the new log must not be taken for those of the old one."""
     for name in ("1", "2", "3"):
         await bench.append(name)
@@ -190,7 +190,7 @@ async def test_a_damaged_lease_stops_its_own_shard_until_it_is_repaired(bench: B
 
 
 @pytest.mark.parametrize("epoch", [1, 4], ids=["a smaller one", "the same one"])
-async def test_a_grant_is_taken_though_epochs_began_anew(bench: Bench, epoch: int) -> None:
+async def test_a_grant_is_accepted_after_epochs_were_reset(bench: Bench, epoch: int) -> None:
     """As they do when NATS has lost its disk: the writer of the old epoch is fenced, and the same process is granted the shard again."""
     fenced: list[str] = []
     stop, tier = Stop(), MemoryTier()

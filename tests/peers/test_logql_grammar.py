@@ -29,7 +29,7 @@ def accepted(queries: Sequence[str], packages: Path) -> list[bool]:
     return found
 
 
-def test_valid_queries_are_taken(packages: Path) -> None:
+def test_valid_queries_are_accepted(packages: Path) -> None:
     queries = [query.strip() for query, _ in pairs("valid.txt")]
     refused = {query for query, taken in zip(queries, accepted(queries, packages), strict=True) if not taken}
     assert refused == set(NOT_IN_THE_GRAMMAR)

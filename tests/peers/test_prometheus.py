@@ -165,7 +165,7 @@ def test_its_metadata_is_there(suite: Suite, prometheus: Prometheus) -> None:
     assert (family["type"], family["help"]) == ("counter", "Requests by route.")
 
 
-def test_a_target_that_goes_ends_its_series(suite: Suite, prometheus: Prometheus) -> None:
+def test_series_of_a_removed_target_end(suite: Suite, prometheus: Prometheus) -> None:
     """By stale markers, which Prometheus writes too: at once, not after five minutes."""
     prometheus.page.shutdown()
     prometheus.page.server_close()

@@ -50,7 +50,7 @@ def as_otlp(traces: Any, limit_bytes: int = 1 << 20) -> bytes:
 
 
 @given(payloads)
-def test_every_version_says_the_same(traces: RawTraces) -> None:
+def test_all_versions_decode_alike(traces: RawTraces) -> None:
     """As many spans are decoded as were encoded, each with its ids."""
     request = translate(wire.read_msgpack(as_msgpack(traces)), {}, limit_bytes=1 << 20, variable="LIMIT")
     expected = request.SerializeToString(deterministic=True)

@@ -61,7 +61,7 @@ def read_back(door: Door, *some: Metric) -> tuple[set[tuple[object, ...]], dict[
 
 @given(metrics())
 @settings(max_examples=300)
-def test_a_request_says_what_its_points_say_one_by_one(some: list[Metric]) -> None:
+def test_a_request_translates_like_its_points_one_by_one(some: list[Metric]) -> None:
     """Whether its series are new to the receiver or known."""
     alone = [read_back(Door(), metric) for metric in some]
     expected = set().union(*(said for said, _ in alone))

@@ -167,7 +167,7 @@ def cells(one: Histograms) -> Cells:
 
 
 @given(KIND.flatmap(lambda kind: st.tuples(kind, kind)))
-def test_observing_more_is_no_reset_and_less_is_one(pair: tuple[str, str]) -> None:
+def test_only_fewer_observations_are_a_reset(pair: tuple[str, str]) -> None:
     """A counter that grew by another histogram was not reset; going back is a reset if anything had been observed."""
     both = read(list(pair))
     grown = concatenate([both.take(np.array([0])), add(both, [0, 1])])

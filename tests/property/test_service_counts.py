@@ -32,5 +32,5 @@ def test_places_are_the_range(start_ns: int, end_ns: int, since_ns: int) -> None
         assert end_ns - max(start_ns, since_ns) < 2 * MINUTE
 
 
-def test_a_range_that_hours_cannot_hold_is_not_cut() -> None:
+def test_a_range_beyond_the_type_of_hours_is_not_cut() -> None:
     assert list(places(TimeRange(0, 10 * HOUR), 0)) == list(places(TimeRange(1, 1 << 63), 0)) == []

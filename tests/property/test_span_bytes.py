@@ -57,7 +57,7 @@ async def check_bytes(tier: HotTier, batch: list[ExportTraceServiceRequest]) -> 
     assert [WireSpan.FromString(one) for one in encoded.bodies if isinstance(one, bytes)] == list(map(encode_span, spans))
 
 
-def test_bytes_say_what_spans_say(shared_hot_node: HotNode) -> None:
+def test_bytes_of_the_store_equal_encoded_spans(shared_hot_node: HotNode) -> None:
     with asyncio.Runner() as runner:
         opened = open_tier([shared_hot_node])
         tier = runner.run(opened.__aenter__())

@@ -104,7 +104,7 @@ def test_the_standby_takes_over_from_a_killed_leader(pair: tuple[Coordinator, Co
     assert after["epoch"] > before["epoch"]
 
 
-def test_a_coordinator_whose_streams_are_refused_is_not_ready_and_says_the_cure(tmp_path: Path) -> None:
+def test_a_coordinator_whose_streams_are_refused_is_not_ready_and_names_the_remedy(tmp_path: Path) -> None:
     """NATS reserves a stream's size when it is made; on a disk that is too small it refuses."""
     server = NatsServer(tmp_path / "nats", max_file="8MB")
     server.start()

@@ -189,7 +189,7 @@ async def test_a_dead_writers_lease_moves_with_its_progress(nats_server: NatsSer
 
 
 @pytest.mark.parametrize("second", [MemorySchema(away=True), MemorySchema(hangs=True)], ids=["away", "hangs"])
-async def test_a_shard_that_is_away_holds_up_nobody_else(nats_server: NatsServer, nats_client: Client, second: MemorySchema) -> None:
+async def test_a_shard_that_is_away_delays_no_other(nats_server: NatsServer, nats_client: Client, second: MemorySchema) -> None:
     """The other shard gets its writer; the one that comes back gets its own, and until then says why not."""
     async with leading(nats_server, nats_client, [MemorySchema(), second]) as cluster:
         cluster.join("w1", "ingest")

@@ -95,7 +95,7 @@ def test_prometheus_finds_every_process_and_its_metrics(suite: Suite) -> None:
         until(exported, f"the metrics of {job}", 30)
 
 
-def test_the_supervisor_says_what_it_holds_and_restarts(suite: Suite) -> None:
+def test_the_supervisor_reports_memory_and_restarts(suite: Suite) -> None:
     """Memory of the parts that have no metrics of their own; a process that ended, and that it is back."""
     until(lambda: "compactor is ready" in suite.log(), "the last step", 60)
     internal = next(line for line in suite.log().splitlines() if "Prometheus http" in line).split()[1].removesuffix("/internal/targets")
@@ -114,7 +114,7 @@ def test_the_supervisor_says_what_it_holds_and_restarts(suite: Suite) -> None:
     until(lambda: value("tael_serve_ready", "compactor") == 1, "the compactor", 30)
 
 
-def test_every_part_is_a_process_of_its_own_and_said_when_it_was_ready(suite: Suite) -> None:
+def test_every_part_is_a_process_and_reported_ready(suite: Suite) -> None:
     until(lambda: "compactor is ready" in suite.log(), "the last step", 60)
     assert set(suite.children()) == {"nats", "s3", "hotnode-0", "coordinator", "ingest", "query", "compactor"}
     ready = [line.split("| ")[1].split(" is ready")[0] for line in suite.log().splitlines() if " is ready after " in line]
@@ -147,7 +147,7 @@ def test_a_second_suite_on_the_same_directory_is_one_line(suite: Suite) -> None:
     )
 
 
-def test_a_taken_port_is_one_line(tmp_path: Path) -> None:
+def test_a_port_in_use_is_one_line(tmp_path: Path) -> None:
     """Said before anything is started."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         address = f"127.0.0.1:{taken.getsockname()[1]}"

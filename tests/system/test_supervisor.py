@@ -190,7 +190,7 @@ async def test_a_process_that_reports_an_error_for_long_is_restarted(
     assert "sick was stopped because it was unhealthy (disk write error); restarting it in" in out.getvalue()
 
 
-async def test_a_crash_loop_is_said_with_the_last_lines(http: aiohttp.ClientSession) -> None:
+async def test_a_crash_loop_is_reported_with_the_last_lines(http: aiohttp.ClientSession) -> None:
     """The third end in a row repeats what the process said last."""
     out = io.StringIO()
     one = Supervised(
@@ -230,7 +230,7 @@ async def test_a_process_with_bad_settings_stops_the_suite(tmp_path: Path, http:
     assert refused.value.problems == ["TAEL_X=1 cannot be used"]
 
 
-async def test_the_drain_goes_in_order(tmp_path: Path, http: aiohttp.ClientSession) -> None:
+async def test_processes_are_drained_in_order(tmp_path: Path, http: aiohttp.ClientSession) -> None:
     """Intake leaves before what it writes to, the log last."""
     settings = load(ServeSettings, {"TAEL_DATA_DIR": str(tmp_path)})
     # The handler writes past print, which must not be entered twice: the signal may come while the first line is being printed.

@@ -314,7 +314,7 @@ def test_a_live_stream_has_only_its_tenants_data(suite: Suite, signal: str) -> N
         ("/api/v1/labels", '"status":"error"'),
     ],
 )
-def test_strangers_are_told_so_in_the_words_of_the_api(suite: Suite, path: str, word: str) -> None:
+def test_unauthenticated_requests_are_refused_in_the_form_of_the_api(suite: Suite, path: str, word: str) -> None:
     status, text = Door(suite, "nobody").get(path)
     assert status == 401
     assert word in text

@@ -119,7 +119,7 @@ def test_a_token_of_any_tenant_obeys_the_header(tokens: Tokens) -> None:
     assert authorize(tokens, "query", f"Bearer {ROOT}", None).tenant == "default"
 
 
-def test_basic_takes_the_token_as_password(tokens: Tokens) -> None:
+def test_basic_authorization_has_the_token_as_password(tokens: Tokens) -> None:
     header = "Basic " + base64.b64encode(f"anyone:{SHOP}".encode()).decode()
     assert authorize(tokens, "query", header, None).tenant == "shop"
 

@@ -47,7 +47,7 @@ def test_compose_services_are_hardened_checked_pinned_and_local(files: tuple[str
         assert all(filled(port).startswith("127.0.0.1:") for port in service.get("ports", [])), name
 
 
-def test_no_compose_service_waits_for_another_that_goes_on_running() -> None:
+def test_compose_services_wait_only_for_jobs_that_complete() -> None:
     for service in compose("docker-compose.yml").values():
         conditions = {need["condition"] for need in service.get("depends_on", {}).values()}
         assert conditions <= {"service_completed_successfully"}
@@ -189,7 +189,7 @@ def test_compose_itself_reads_the_files_so(files: tuple[str, ...]) -> None:
         assert service.get("environment", {}) == {key: filled(value) for key, value in ours[name].get("environment", {}).items()}
 
 
-def test_the_images_say_what_they_are() -> None:
+def test_images_have_labels() -> None:
     labels = dict(re.findall(r"org\.opencontainers\.image\.(\w+)=(\S+)", (DEPLOY / "Dockerfile").read_text()))
     project = tomllib.loads((DEPLOY.parent / "pyproject.toml").read_text())["project"]
     assert (labels["title"], labels["version"], labels["licenses"]) == (project["name"], project["version"], project["license"])

@@ -132,7 +132,7 @@ def test_a_missing_variable_is_named() -> None:
     assert refusals({}, Needed) == ["TAEL_NEEDED is not set: it takes nats:// or tls:// URLs separated by commas"]
 
 
-def test_all_problems_are_said_at_once() -> None:
+def test_all_problems_are_reported_at_once() -> None:
     assert len(refusals({"TAEL_COUNT": "x", "TAEL_ADDR": "x", "TAEL_NOPE": "x"})) == 3
 
 
@@ -152,7 +152,7 @@ def test_settings_are_frozen() -> None:
         settings.count = 2  # type: ignore[misc]  # that it is read-only is the point
 
 
-def test_every_type_says_what_it_takes() -> None:
+def test_every_type_describes_its_values() -> None:
     assert all(takes(field).words.strip() not in ("", "one of") for field in variables(Sample).values())
 
 
@@ -169,7 +169,7 @@ def test_a_mistyped_url_is_shown_without_its_credentials(url: str) -> None:
     assert "me:pa" not in str(refusal.value)
 
 
-def test_the_internal_address_is_private_unless_told() -> None:
+def test_the_internal_address_is_private_by_default() -> None:
     for host, told, refused in (("127.0.0.1", "off", False), ("0.0.0.0", "off", True), ("0.0.0.0", "on", False)):
         variables = {"TAEL_INTERNAL_ADDR": f"{host}:1", "TAEL_INTERNAL_OPEN": told}
         with pytest.raises(BadSettings, match="TAEL_INTERNAL_OPEN") if refused else contextlib.nullcontext():

@@ -172,12 +172,12 @@ def test_an_answer_of_a_tool_in_quotes_is_its_text() -> None:
     )
 
 
-def test_a_request_that_holds_nothing_says_nothing() -> None:
+def test_an_empty_request_has_no_messages() -> None:
     """Google ADK writes one on the spans of its tools."""
     assert call_messages({"gcp.vertex.agent.llm_request": "{}", "gcp.vertex.agent.llm_response": "{}"}) == CallMessages()
 
 
-def test_events_are_asked_where_attributes_say_nothing() -> None:
+def test_events_are_read_where_attributes_have_no_messages() -> None:
     events: list[tuple[str, Any, Any]] = [
         ("gen_ai.system.message", {"content": "be kind"}, {}),
         ("gen_ai.user.message", "", {"content": "hi"}),
@@ -223,7 +223,7 @@ def test_odd_content_fails_nothing(attributes: dict[str, Any]) -> None:
     assert len(Conversation().add(call_messages(attributes))) == 1
 
 
-def test_a_conversation_says_each_thing_once() -> None:
+def test_a_conversation_has_each_message_once() -> None:
     """A call usually carries the earlier messages; one that does not is taken as it is. A message that was really sent twice appears twice."""
     talk, again = Conversation(), Message("user", (Part("text", "more"),))
     assert talk.add(CallMessages([SYSTEM, QUESTION], [ANSWER])) == [SYSTEM, QUESTION, ANSWER]

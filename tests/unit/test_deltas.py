@@ -157,7 +157,7 @@ def entry(sequence: int, content: bytes) -> Entry:
     return Entry(sequence, METRICS, 1, content)
 
 
-async def test_a_successor_goes_on_from_the_hot_tier() -> None:
+async def test_a_successor_resumes_from_the_hot_tier() -> None:
     """Whether or not the batch during which its predecessor died was written, and without reading twice."""
     wal = [entry(1, body([(1, 10, 1.0), (2, 10, 5.0)])), entry(2, body([(1, 20, 2.0)])), entry(3, body([(1, 30, 4.0)]))]
     for died_after_writing in (True, False):
@@ -233,7 +233,7 @@ def test_histograms_add_up_at_the_coarser_schema() -> None:
     assert total.positive_counts == total.negative_counts
 
 
-def test_a_wider_zero_bucket_takes_in_what_lies_under_it() -> None:
+def test_a_wider_zero_bucket_absorbs_the_buckets_under_it() -> None:
     """And grows to the end of a bucket that it would cut."""
     total = add_histogram(histogram(1, 0, {0: 1, 1: 2, 3: 4}), histogram(2, 0, {4: 8}, zero=5, threshold=1.5))
     assert total.zero_threshold == 2.0

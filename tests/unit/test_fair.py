@@ -36,7 +36,7 @@ class Door:
         await asyncio.gather(self._tasks[name], return_exceptions=True)
 
 
-async def test_tenants_take_turns_whoever_asks_most() -> None:
+async def test_tenants_take_turns() -> None:
     door = Door(1)
     await door.ask("greedy", "g0")
     for name in ("g1", "g2", "g3"):

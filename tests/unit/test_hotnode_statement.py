@@ -65,12 +65,12 @@ def test_the_default_format_fills_in() -> None:
 
 
 @pytest.mark.parametrize("text", [b"SELECT 1; SELECT 2", b"SELECT 1 INTO OUTFILE 'x'", b"(SELECT 1) into outfile 'x' format CSV"])
-def test_refuses_what_one_request_may_not_do(text: bytes) -> None:
+def test_statements_that_one_request_must_not_run_are_refused(text: bytes) -> None:
     with pytest.raises(StatementFailed):
         parse_query(text)
 
 
-def test_the_clients_query_id_stands_for_the_engines() -> None:
+def test_the_clients_query_id_replaces_the_engines() -> None:
     killed = parse_query(b"KILL QUERY WHERE query_id = 'query_id' SYNC")
     assert killed == Other(b"KILL QUERY WHERE Settings['log_comment'] = 'query_id' SYNC", "KILL", None)
     shown = parse_query(b"SELECT query_id FROM system.processes AS p")

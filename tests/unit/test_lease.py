@@ -90,7 +90,7 @@ def test_a_leader_whose_renewal_was_not_answered_renews_again() -> None:
     assert now == lost + 1
 
 
-def test_shards_are_appended_and_never_taken_away() -> None:
+def test_shards_are_only_appended() -> None:
     """The version only grows, and only when something changed."""
     first = next_shard_map(None, ("http://a",))
     assert next_shard_map(first, ("http://a",)) == first

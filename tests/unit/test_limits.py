@@ -95,7 +95,7 @@ class Tenants:
         self.limits = TenantLimits(LimitSettings.model_validate(variables), self.registry, lambda: self.now)
 
 
-def test_a_refusal_never_says_to_come_back_at_once() -> None:
+def test_a_refusal_has_a_delay_that_clients_can_use() -> None:
     """A delay of nanoseconds would be useless to clients."""
     tenants = Tenants(TAEL_TENANT_ITEMS_PER_SEC=10, TAEL_TENANT_BURST_SECS=1)
     tenants.limits.take("noisy", 1, 10)
@@ -130,14 +130,14 @@ def test_items_that_are_too_many_cost_no_bytes() -> None:
     tenants.limits.take("a", 90, 1)
 
 
-def test_without_limits_everything_goes() -> None:
+def test_without_limits_everything_is_admitted() -> None:
     tenants = Tenants()
     for _ in range(100):
         tenants.limits.take("a", 1 << 30, 1 << 20)
     tenants.limits.check("a")
 
 
-def test_a_changed_file_holds_for_the_next_request(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_changed_file_applies_to_the_next_request(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tael.runtime.watched._LOOK_EVERY_SECONDS", -1.0)
     file = tmp_path / "limits"
     file.write_text(json.dumps({"a": {"items_per_second": 1, "burst_seconds": 1}}))
@@ -196,7 +196,7 @@ def test_one_metrics_series_and_one_attributes_values_are_named() -> None:
     assert counting.admit(user="1", zone="b") == ""
 
 
-def test_the_next_hour_begins_anew() -> None:
+def test_limits_restart_with_the_hour() -> None:
     counting = Counting(max_series=1)
     assert counting.admit(n="1", now=3599) == ""
     assert counting.admit(n="2", now=3599) != ""

@@ -107,7 +107,7 @@ LONG = '{{$a := repeat 1000000 "a"}}'
         '{{fromJson (printf "%s%s" (repeat 900 "[") (repeat 900 "]"))}}',
     ],
 )
-def test_a_template_makes_and_does_no_more_than_a_line_may_take(template: str) -> None:
+def test_templates_are_bounded_in_output_and_work(template: str) -> None:
     """The line is kept and marked with the error."""
     query: Any = parse(f'{{a="b"}} | line_format `{template}`')
     row = Row(1, "line", {"a": "b"}, {})

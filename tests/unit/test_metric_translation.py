@@ -56,7 +56,7 @@ def test_a_resource_is_identified_by_job_and_instance() -> None:
     }
 
 
-def test_target_info_stands_beside_all_samples_of_a_request() -> None:
+def test_target_info_covers_the_samples_of_a_request() -> None:
     """Decoded in bulk or one by one, a join finds it at each sample, but not in gaps; it is not stored more often than necessary."""
     door, minute = Door(), 60_000
     for _ in range(2):
@@ -377,7 +377,7 @@ def test_a_malformed_request_is_rejected() -> None:
             OtlpTranslator(SeriesCache(10), Names()).translate("t", body, T0_MS, admit_all)
 
 
-def test_an_empty_request_is_no_error() -> None:
+def test_an_empty_request_is_accepted() -> None:
     """Nor are empty envelopes, or a metric without data."""
     assert Door().translate(request(Metric(name="x"))).items == 0
 

@@ -107,7 +107,7 @@ def test_a_bomb_is_refused_before_it_unpacks(encoding: str) -> None:
     assert peak.grown_bytes < 32 << 20
 
 
-def test_statuses_say_what_the_client_should_do() -> None:
+def test_statuses_and_retry_info_by_error() -> None:
     """G1-G3, T4: with RetryInfo exactly when a retry can succeed."""
     cases: list[tuple[Exception, int, float | None]] = [
         (Overloaded("full", retry_after_seconds=2.5), code_pb2.RESOURCE_EXHAUSTED, 2.5),

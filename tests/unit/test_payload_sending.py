@@ -73,7 +73,7 @@ async def test_requests_without_large_values_are_unchanged() -> None:
     assert log.requests == [request.SerializeToString()]
 
 
-async def test_a_payload_that_was_not_taken_is_sent_again() -> None:
+async def test_a_payload_that_was_not_acknowledged_is_sent_again() -> None:
     """It is remembered only after an acknowledgement."""
     log = MemoryLog(error=Unavailable("away"))
     p = pipeline(log)
@@ -84,7 +84,7 @@ async def test_a_payload_that_was_not_taken_is_sent_again() -> None:
     assert signals(log) == [PAYLOADS, TRACES]
 
 
-async def test_a_wal_that_lost_entries_is_told_everything_again() -> None:
+async def test_payloads_are_sent_again_to_a_wal_that_lost_entries() -> None:
     """And a request during which it lost them is not answered with success."""
     log = MemoryLog()
     p = pipeline(log)

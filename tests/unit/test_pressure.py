@@ -83,7 +83,7 @@ def test_bytes_that_wait_are_estimated_by_entries(first: int, last: int, committ
     assert WalView(first, last, 1000, 0, committed).waiting_bytes == waiting
 
 
-def test_a_log_that_begins_anew_has_no_age() -> None:
+def test_a_recreated_wal_has_no_age() -> None:
     ages = Ages()
     assert ages.observe(100, 50, 0) == 0
     assert ages.observe(100, 50, 5) == 5

@@ -33,7 +33,7 @@ def engine(*values: float, **options: object) -> PromqlEngine:
     return PromqlEngine(store, EngineOptions(**options))  # type: ignore[arg-type]  # its fields
 
 
-async def test_a_query_says_how_much_it_read() -> None:
+async def test_a_query_reports_how_much_it_read() -> None:
     run = engine(1, 2, 3, 4)
     outcome = await run.run("t1", Query("sum_over_time(x[1m])", INSTANT), run.parse("sum_over_time(x[1m])"))
     assert (outcome.samples, outcome.missing) == (3, ())
@@ -46,7 +46,7 @@ async def test_the_lookback_is_the_querys_own_where_it_has_one() -> None:
         assert len(outcome.evaluated.value.labels) == series  # type: ignore[union-attr]  # a vector
 
 
-async def test_bounds_hold_for_what_is_fetched() -> None:
+async def test_bounds_apply_to_fetched_samples() -> None:
     run = engine(*range(100), max_samples=50)
     with pytest.raises(TooLarge, match="too many samples"):
         await run.run("t1", Query("x[1d]", Steps(10**6, 10**6, 0)), run.parse("x[1d]"))

@@ -131,7 +131,7 @@ def test_annotations_of_one_text_are_one_and_tell_line_and_column() -> None:
     assert notes.warnings == ["PromQL warning: b (1:1)"]
 
 
-def test_repairs_of_one_metric_and_place_are_told_together() -> None:
+def test_repairs_of_one_metric_and_place_are_one_annotation() -> None:
     notes = Annotations("x")
     notes.repaired("m", 0, Repairs(2, 2, 0.5, 1, 1_000, 1_000))
     notes.repaired("m", 0, Repairs(1, 4, 3, 1, 2_500, 2_500))

@@ -35,7 +35,7 @@ def test_resets() -> None:
     assert detect(rows, later, later - 1).tolist() == [True, False, True, True, False, True, False]
 
 
-def test_a_wider_zero_bucket_is_no_reset_unless_it_cuts_a_bucket() -> None:
+def test_a_wider_zero_bucket_is_a_reset_only_if_it_cuts_a_bucket() -> None:
     """Observations that move into it still count."""
     rows = several("count:3 buckets:[1 2] offset:-1", "count:3 z_bucket:1 z_bucket_w:0.5 buckets:[2]", "count:9 z_bucket:9 z_bucket_w:0.7")
     assert detect(rows, np.array([1, 2]), np.array([0, 1])).tolist() == [False, True]

@@ -38,7 +38,7 @@ def test_schemas_meet_at_the_coarsest() -> None:
     assert total("schema:1 count:3 buckets:[1 2] offset:1", "count:4 buckets:[4] offset:1") == "count:7 offset:1 buckets:[7]"
 
 
-def test_a_wider_zero_bucket_takes_in_what_lies_in_it() -> None:
+def test_a_wider_zero_bucket_absorbs_the_buckets_in_it() -> None:
     """And grows to the end of a populated bucket in which it ends."""
     assert total("count:3 buckets:[1 2] offset:-1", "count:1 z_bucket:1 z_bucket_w:0.5") == "count:4 z_bucket:2 z_bucket_w:0.5 buckets:[2]"
     assert total("count:3 buckets:[1 2] offset:-1", "count:1 z_bucket:1 z_bucket_w:0.6") == "count:4 z_bucket:4 z_bucket_w:1"

@@ -186,7 +186,7 @@ def test_errors_name_their_place(query: str) -> None:
     assert str(refused.value) == f"{place}: parse error: {problem}"
 
 
-def test_a_bad_regular_expression_is_reported_where_it_stands() -> None:
+def test_a_bad_regular_expression_is_reported_with_its_position() -> None:
     with pytest.raises(ParseError, match=r"^1:3: parse error: error parsing regexp: "):
         parse('a{x=~"["}')
 

@@ -70,7 +70,7 @@ def test_an_invalid_duration_is_refused(text: str) -> None:
         parse_duration_ns(text, where="last")
 
 
-def test_a_range_is_all_time_unless_said() -> None:
+def test_a_range_is_all_time_by_default() -> None:
     """One end may be open; ``last`` extends slightly beyond now, for clocks that run ahead."""
 
     def read(**given_: str) -> TimeRange:
@@ -108,7 +108,7 @@ def test_a_damaged_cursor_is_refused(text: str) -> None:
         decode_cursor(text, query_digest([]))
 
 
-def test_filters_are_told_apart() -> None:
+def test_cursors_of_different_filters_differ() -> None:
     """Even if their concatenated texts would be equal."""
     assert query_digest([("a", "bc")]) != query_digest([("ab", "c")])
 

@@ -110,7 +110,7 @@ def test_numbers_without_a_name_are_kept() -> None:
         ({}, {}),
     ],
 )
-def test_a_map_is_never_taken_for_a_value_that_json_lacks(value: AttributeValue, shown: Json) -> None:
+def test_a_map_is_distinct_from_values_that_json_lacks(value: AttributeValue, shown: Json) -> None:
     assert value_json(value) == shown
 
 

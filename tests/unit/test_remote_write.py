@@ -253,7 +253,7 @@ def test_a_stale_histogram_ends_its_series(door: Door) -> None:
         {"schema": -53, "custom_values": [1.0, 2.0, 3.0, 4.0]},
     ],
 )
-def test_histograms_that_do_not_hold_together_are_refused(door: Door, changes: dict[str, Any]) -> None:
+def test_inconsistent_histograms_are_refused(door: Door, changes: dict[str, Any]) -> None:
     """Before memory is allocated for what they claim."""
     translation = door.translate(Series(samples=(), histograms=[integer_histogram(**changes)]), Series())
     assert len(translation.refusals.positions) == 1

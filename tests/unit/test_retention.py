@@ -53,7 +53,7 @@ def test_each_signal_has_its_own_retention() -> None:
         assert [p.signal for p in expired(every, retention_days={**NEVER, signal: 1}, now_ns=NOW_NS)] == [signal]
 
 
-def test_a_partition_goes_when_all_of_it_is_too_old() -> None:
+def test_a_partition_expires_when_all_of_it_is_too_old() -> None:
     """An hour later for partitions of an hour, a day later for those of a day."""
     wanted = {**NEVER, "traces": 1.0}
     assert expired([of("traces", 25)], retention_days=wanted, now_ns=NOW_NS) == [of("traces", 25)]

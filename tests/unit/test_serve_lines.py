@@ -37,7 +37,7 @@ def test_json_output_is_one_object_a_line_for_every_process() -> None:
 
 
 @pytest.mark.parametrize("as_json", [True, False])
-def test_a_terminal_that_went_away_is_no_reason_to_stop(as_json: bool) -> None:
+def test_a_closed_terminal_does_not_stop_the_suite(as_json: bool) -> None:
     class Gone(io.StringIO):
         def write(self, _: str, /) -> int:
             raise BrokenPipeError

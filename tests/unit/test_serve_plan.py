@@ -202,7 +202,7 @@ def test_shards_never_shrink() -> None:
         refuse_fewer_shards(settings_of(TAEL_SHARDS="1"), 2)
 
 
-def test_a_taken_datadog_port_is_said_and_left_out() -> None:
+def test_a_datadog_port_in_use_is_reported_and_left_out() -> None:
     """Of the plan and the banner; every other public port must be free."""
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]
@@ -249,11 +249,11 @@ def test_a_stable_run_forgives() -> None:
     assert Restarts(7).after_exit(STABLE_SECONDS) == Restarts(1)
 
 
-def test_a_crash_loop_is_said_now_and_then() -> None:
+def test_a_crash_loop_is_reported_now_and_then() -> None:
     assert [n for n in range(15) if Restarts(n).is_loop] == [3, 8, 13]
 
 
-def test_the_banner_says_where_everything_is() -> None:
+def test_the_banner_lists_all_addresses() -> None:
     settings = settings_of()
     text = banner.plain(settings, ports_of(settings))
     for fact in (

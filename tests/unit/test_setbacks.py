@@ -83,7 +83,7 @@ def test_work_that_is_given_back_is_not_a_success() -> None:
     assert setbacks.aside() == {BAD}
 
 
-def test_an_owner_that_was_fenced_says_nothing_about_the_work() -> None:
+def test_a_fenced_owners_failure_does_not_count() -> None:
     setbacks = Setbacks(77, 200, now=Clock())
     for _ in range(9):
         with pytest.raises(Fenced), setbacks.of(BAD, "a file"):

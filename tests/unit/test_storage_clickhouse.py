@@ -46,7 +46,7 @@ from tael.storage.clickhouse.spans import service_stats
         (Rejected("already ours"), Rejected),
     ],
 )
-def test_an_error_says_what_to_do_next(error: Exception, expected: type[TaelError]) -> None:
+def test_errors_are_classified_by_what_to_do_next(error: Exception, expected: type[TaelError]) -> None:
     assert type(translate(error)) is expected
 
 

@@ -121,7 +121,7 @@ def test_of_rows_with_one_key_the_latest_is_left() -> None:
     assert "ORDER BY generation DESC LIMIT 1 BY tenant, metric, series, ts" in two
 
 
-def test_a_snapshot_holds_until_its_hours_change() -> None:
+def test_a_snapshot_is_valid_until_its_hours_change() -> None:
     """Changes of other hours and tables do not matter."""
     source = tiers(a_file(0))
     source.rows("spans", "t1", hours(0, 1))

@@ -51,7 +51,7 @@ async def append_well(watched: WatchedAppender, inner: Scripted) -> None:
     await append(watched)
 
 
-async def test_an_old_failure_says_nothing_any_more() -> None:
+async def test_an_old_failure_no_longer_counts() -> None:
     inner, now = Scripted(), [0.0]
     watched = WatchedAppender(inner, lambda: now[0])
     inner.error = Unavailable("write error")

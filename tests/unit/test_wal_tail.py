@@ -5,7 +5,7 @@ from __future__ import annotations
 from tael.wal.tail import Gone, Tail, lost_between
 
 
-def test_sequences_that_grow_say_nothing_is_lost() -> None:
+def test_growing_sequences_mean_no_loss() -> None:
     """Acknowledgements of two queues may arrive in any order."""
     tail = Tail()
     for sequence, before in ((1, 0), (3, 1), (2, 0), (4, 2)):
@@ -13,7 +13,7 @@ def test_sequences_that_grow_say_nothing_is_lost() -> None:
     assert (tail.last, tail.take_gone()) == (4, [])
 
 
-def test_a_sequence_that_comes_again_says_what_is_gone() -> None:
+def test_a_repeated_sequence_shows_the_loss() -> None:
     """The loss is reported once; later appends count from there."""
     tail = Tail()
     tail.appended(20, 0)

@@ -29,7 +29,7 @@ def test_children_stand_under_their_parent_by_start() -> None:
     assert shape(spans) == ["root", "├─ a", "│  ├─ a1", "│  └─ a2", "└─ b", "   └─ b1"]
 
 
-def test_a_span_without_its_parent_stands_at_the_top() -> None:
+def test_a_span_without_its_parent_is_at_the_top() -> None:
     assert shape([span("orphan", "gone", 1), span("child", "orphan", 2), span("root", None)]) == ["root", "orphan", "└─ child"]
 
 

@@ -59,7 +59,7 @@ def test_repeated_resource_and_scope_bytes_count_for_each_item() -> None:
     assert len(large) + 10 * 1_000_000 < flat_bytes(TRACES, large, whole=True)
 
 
-def test_an_insert_holds_little_of_what_is_large_when_flattened() -> None:
+def test_inserts_are_bounded_in_flattened_bytes() -> None:
     """An entry that is too large by itself gets its own insert, and so does what follows it."""
     half, over = _large(FLAT_BYTES // 100_000, 50_000), _large(3 * FLAT_BYTES // 100_000, 50_000)
     entries = [Entry(1 + at, TRACES, 10, body) for at, body in enumerate([b"", half, half, over, b"", b""])]
