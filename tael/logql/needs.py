@@ -34,7 +34,7 @@ from tael.logql.ast import (
     UnpackParser,
 )
 from tael.logql.errors import ERROR, ERROR_DETAILS
-from tael.logql.from_json import may_pass
+from tael.logql.from_line import may_pass
 from tael.logql.levels import LEVEL
 from tael.logql.samples import BYTES, Leaf
 from tael.logql.stages.patterns import texts_of
@@ -120,40 +120,39 @@ def _grouped(leaf: Leaf) -> set[str] | None:
 def _lines_wanted(stages: tuple[Stage, ...]) -> list[Predicate]:
     """The conditions of line filters on a body, and of label filters, up to the first stage that changes the line."""
     found: list[Predicate] = []
-    own, of_json = frozenset(("trace_id", "span_id", LEVEL)), False
+    parser: Stage | None
+    own, parser = frozenset(("trace_id", "span_id", LEVEL)), None
     for place, stage in enumerate(stages):
         if isinstance(stage, LineFilter):
             found += _line(stage)
         elif isinstance(stage, Filtered):
-            found.append(_kept(stage.filter, own, of_json=of_json))
+            found.append(_kept(stage.filter, own, parser))
         elif isinstance(stage, LineFormat | UnpackParser | Decolorize):
             break
         elif isinstance(stage, LabelFormat | Keep) or (isinstance(stage, Drop) and not _drops_errors(stage)):
-            own, of_json = frozenset(), False
+            own, parser = frozenset(), None
         elif not isinstance(stage, Drop):
             # Where another stage may have set the label, the line does not tell.
-            of_json = (
-                isinstance(stage, JsonParser) and not stage.extractions and not any(isinstance(one, _SETTERS) for one in stages[:place])
-            )
+            parser = None if any(isinstance(one, _SETTERS) for one in stages[:place]) else stage
             # After a parser, trace_id may be a label that it found in the line. It cannot find the level, which every line has before.
             own = own & {LEVEL}
     return found
 
 
-def _kept(stage: LabelFilter, own: frozenset[str], *, of_json: bool) -> Predicate:
-    """What every line satisfies that the filter keeps; ``own`` are the labels that are still the record's own, ``of_json`` whether others are those of
-    the line's JSON.
+def _kept(stage: LabelFilter, own: frozenset[str], parser: Stage | None) -> Predicate:
+    """What every line satisfies that the filter keeps; ``own`` are the labels that are still the record's own, ``parser`` the stage that found others
+    in the line.
     """
     match stage:
         case BothFilters(left=left, right=right):
-            return all_of((_kept(left, own, of_json=of_json), _kept(right, own, of_json=of_json)))
+            return all_of((_kept(left, own, parser), _kept(right, own, parser)))
         case EitherFilter(left=left, right=right):
-            either = (_kept(left, own, of_json=of_json), _kept(right, own, of_json=of_json))
+            either = (_kept(left, own, parser), _kept(right, own, parser))
             return EVERYTHING if EVERYTHING in either else Or(either)
         case TextFilter(matcher=matcher) if matcher.name in own:
             return _level(matcher) if matcher.name == LEVEL else _id(matcher)
         case _:
-            return may_pass(stage) if of_json else EVERYTHING
+            return may_pass(stage, parser) if parser else EVERYTHING
 
 
 def _line(stage: LineFilter) -> list[Predicate]:

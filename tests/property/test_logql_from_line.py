@@ -1,4 +1,4 @@
-r"""Conditions on the text of JSON lines (tael/logql/from_json.py) never leave out a line that the query keeps, for generated lines and filters."""
+r"""Conditions on the text of lines of JSON and logfmt (tael/logql/from_line.py) never leave out a line that the query keeps, for generated lines and filters."""
 
 from __future__ import annotations
 
@@ -49,7 +49,15 @@ def objects(values: st.SearchStrategy[str]) -> st.SearchStrategy[str]:
     return st.builds(written, members, st.sampled_from(["", " ", "\t"]), st.sampled_from(["}", "}", "}", " }", "", "} x", ","]))
 
 
-BODIES = st.recursive(SCALARS, objects, max_leaves=6)
+PAIRS = st.builds(
+    lambda key, between, value, after: f"{key}{between}{value}{after}",
+    st.sampled_from([key for key in KEYS if " " not in key]),
+    st.sampled_from(["=", "=", "=", '="', "", "=="]),
+    st.sampled_from([*NUMBERS, *TEXTS, '"404"', '"0"', '"a b"', "404,", "40]", "4\\04"]),
+    st.sampled_from(["", "", '"', ",", "\x01"]),
+)
+LOGFMT = st.lists(PAIRS, max_size=4).map(" ".join)
+BODIES = st.recursive(SCALARS, objects, max_leaves=6) | LOGFMT
 ATTRIBUTES = st.dictionaries(
     st.sampled_from(["status", "took.ms", "took", "", "-", "a.b", "a", "other", "level", "status."]),
     st.sampled_from(["404", 404, 404.0, True, {"ms": 77}, {"status": "404"}, {"b": {"c": 1}}]),
@@ -94,8 +102,9 @@ STAGES = st.one_of(
     st.sampled_from(["| json", "| logfmt", '| drop __error__', "| drop status", '| label_format status="404"', '| line_format "x"', "| unpack", '| __error__="JSONParserErr"', '|= "4"']),
 )  # fmt: skip
 QUERIES = st.builds(
-    lambda before, after: " ".join(['{service_name=~".+"}', *before, "| json", *after]),
+    lambda before, parser, after: " ".join(['{service_name=~".+"}', *before, parser, *after]),
     st.lists(STAGES, max_size=1),
+    st.sampled_from(["| json", "| logfmt", "| logfmt", "| logfmt --strict", "| logfmt --keep-empty"]),
     st.lists(STAGES, min_size=1, max_size=2),
 )
 MANY = int(os.environ.get("TAEL_TEST_PREDICATES", "500"))
@@ -131,8 +140,13 @@ def test_lines_that_cannot_pass_are_left_out() -> None:
         ("took_ms = 77", ['{"took_ms": 77}', '{"took": {"ms": 77}}'], ['{"took_ms": 78}', '{"ms_": 7}']),
         ("took > 1s", ['{"took": "2s"}'], ['{"x": "2s"}']),
     ]  # fmt: skip
-    for condition, kept, dropped in cases:
-        query: Any = parse(f'{{a="b"}} | json | {condition}')
+    logfmt = [
+        ("status = 404", ["status=404 x=1", 'a=b status="404"', "status=404,"], ["status=500", 'x=404 status="4040" ', "status=", "http_status=", "404"]),
+        ('level="error"', ["level=error", 'x=1 level="error"'], ["level=errors", "level=info x=error", "xlevel=error"]),
+        ("took_ms > 99", ["took_ms=100", "took-ms=1000"], ["took_ms=99", "took_ms=7 x=100"]),
+    ]  # fmt: skip
+    for parser, condition, kept, dropped in [*(("json", *case) for case in cases), *(("logfmt", *case) for case in logfmt)]:
+        query: Any = parse(f'{{a="b"}} | {parser} | {condition}')
         test = log_test(wanted(query))
         for passes, bodies in ((True, kept), (False, dropped)):
             for body in bodies:

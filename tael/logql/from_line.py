@@ -1,7 +1,7 @@
-r"""Conditions on the text of JSON lines that every line satisfies whose parsed label passes a filter, so that storage leaves out most others. Pure.
+r"""Conditions on the text of lines that every line satisfies whose parsed label passes a filter, so that storage leaves out most others. Pure.
 
-A label that ``| json`` finds is written in the line as ``"key": value``, where the key ends with the last word of the label's name. What may be written otherwise
-always passes: lines with a backslash, whose texts may be escaped; bodies that are not stored as their line; and records that have an attribute of the name,
+A label that ``| json`` finds is written in the line as ``"key": value``, one of ``| logfmt`` as ``key=value``, where the key ends with the last word of the label's name. What may be written
+otherwise always passes: lines with a backslash, whose texts may be escaped; bodies that are not stored as their line; and records that have an attribute of the name,
 which hides the parsed label. Lines that pass are filtered again, row by row.
 """
 
@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterator
 from typing import Final
 
-from tael.logql.ast import DurationFilter, LabelFilter, NumberFilter, SizeFilter, TextFilter
+from tael.logql.ast import DurationFilter, JsonParser, LabelFilter, LogfmtParser, NumberFilter, SizeFilter, Stage, TextFilter
 from tael.logql.errors import ERROR, ERROR_DETAILS, PRESERVE_ERROR
 from tael.logql.levels import LEVEL
 from tael.logql.row import EXTRACTED
@@ -35,17 +35,20 @@ _PLAIN: Final = re.compile(r'[^\s"\\\ufffd]*')
 """The beginning of a value that is written in the line as it is."""
 _SIMPLE: Final = re.compile(r"(?:[A-Za-z0-9_.|)*+\-/:]|\((?!\?))*")
 """Regular expressions that match a text in a line as they match it alone."""
-_END: Final = r'(?:["\s,}\]]|$)'
+_END: Final = r'(?:["\x00-\x20,}\]]|$)'
 _MAX_EXACT: Final = 1 << 53
 
 
-def may_pass(stage: LabelFilter) -> Predicate:
-    """What every line satisfies whose label, found by ``| json``, passes a filter of one label; EVERYTHING where nothing is known."""
+def may_pass(stage: LabelFilter, parser: Stage) -> Predicate:
+    """What every line satisfies whose label, found by the parser, passes a filter of one label; EVERYTHING where nothing is known."""
+    if not isinstance(parser, JsonParser | LogfmtParser) or parser.extractions or (isinstance(parser, LogfmtParser) and parser.keep_empty):
+        return EVERYTHING
+    logfmt = isinstance(parser, LogfmtParser)
     match stage:
         case TextFilter(matcher=matcher):
             name, value = matcher.name, _text(matcher)
         case NumberFilter(name=name):
-            value = _number(stage)
+            value = _number(stage, r"\x00-\x20" if logfmt else r",}\]\s")
         case DurationFilter(name=name) | SizeFilter(name=name):
             # What cannot be read passes too, as an error, but a label that is missing does not.
             value = ""
@@ -55,9 +58,22 @@ def may_pass(stage: LabelFilter) -> Predicate:
     # A digit at the beginning of an attribute's key gets a prefix, and a label of a name that the record has a suffix.
     if value is None or not words or name in _OWN or name.startswith("key_") or name.endswith(EXTRACTED):
         return EVERYTHING
+    return Or(
+        (
+            Regex(_BODY, f"{_key(words, logfmt=logfmt)}{value}"),
+            Contains(_BODY, "\\"),
+            Not(_STRING),
+            Regex(intrinsic("attribute_keys"), _keys(words)),
+        )
+    )
+
+
+def _key(words: list[str], *, logfmt: bool) -> str:
+    """A regular expression of the end of the key in the line, and of what is between it and the value."""
+    if logfmt:
+        return rf'(?:^|[^A-Za-z0-9]){words[-1]}[^"=A-Za-z0-9]*='
     alone = r'[^"A-Za-z0-9]*' if len(words) == 1 else r'(?:[^"]*[^"A-Za-z0-9])?'
-    found = Regex(_BODY, rf'"{alone}{words[-1]}[^"A-Za-z0-9]*"\s*:\s*{value}')
-    return Or((found, Contains(_BODY, "\\"), Not(_STRING), Regex(intrinsic("attribute_keys"), _keys(words))))
+    return rf'"{alone}{words[-1]}[^"A-Za-z0-9]*"\s*:\s*'
 
 
 def _keys(words: list[str]) -> str:
@@ -82,11 +98,11 @@ def _text(matcher: Matcher) -> str | None:
     return rf'(?:\{{|"?(?s:{matcher.value}))' if _SIMPLE.fullmatch(matcher.value) else ""
 
 
-def _number(stage: NumberFilter) -> str:
-    """The same for a number: whole numbers in plain digits pass by their value, and whatever else, which may be one or be none."""
+def _number(stage: NumberFilter, ends: str) -> str:
+    """The same for a number, which one of ``ends`` follows: whole numbers in plain digits pass by their value, and whatever else, which may be one or be none."""
     digits = "|".join(_digits(*_between(stage.op, stage.value)))
     plain = rf"0*(?:{digits})(?:[^0-9]|$)|" if digits else ""
-    return rf'(?:"(?:[^0-9]|{plain}[0-9]+[^0-9"])|[^0-9"\s]|{plain}[0-9]+[^0-9,}}\]\s])'
+    return rf'(?:"(?:[^0-9]|{plain}[0-9]+[^0-9"])|[^0-9"\s]|{plain}[0-9]+[^0-9{ends}])'
 
 
 def _between(op: str, value: float) -> tuple[int, int | None]:
