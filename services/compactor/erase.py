@@ -151,7 +151,7 @@ class Eraser:
             if not traces and what.kind != "tenant":
                 # Log records in no trace are found by their contents, so the payloads that they refer to are condemned before they are deleted.
                 await store.condemn(what, await store.loose_items(what), cause)
-            rows = await (store.erase_traces(what, traces) if traces else store.erase_rest(what))
+            rows = await (store.erase_traces(what, traces) if traces else self._erase_rest(what, shard, lease))
             async with self._cold(shard, lease) as cold:
                 if not traces and what.kind != "tenant":
                     await store.condemn(what, await cold.loose_items(what), cause)
@@ -171,6 +171,14 @@ class Eraser:
             if erased.left or not traces or (what.kind == "trace" and rows + erased.rows == 0):
                 return progress, _waits_for(erased, unread)
         return progress, _MORE
+
+    async def _erase_rest(self, what: Erasure, shard: ShardAddress, lease: Lease) -> int:
+        store = self._store(shard)
+        if what.kind != "tenant":
+            return await store.erase_rest(what)
+        # Held meanwhile: records that came after the request must not roll between the search of the cold tier and that of the hot one.
+        async with self._cold(shard, lease) as cold:
+            return await store.erase_rest(what, await cold.later_streams(what))
 
     async def _condemned(self, deletion: Deletion, shard: ShardAddress) -> str:
         left = await self._store(shard).condemned(deletion.id)

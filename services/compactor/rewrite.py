@@ -27,7 +27,7 @@ from tael.model.time import HOUR_NS, NS_PER_SECOND, TimeRange
 from tael.objects import ObjectStore
 from tael.runtime.failpoint import FailPoint
 from tael.runtime.observe import get_logger
-from tael.storage.erase import ColdEraseStore, Erasure, Selected, Selection
+from tael.storage.erase import ColdEraseStore, Erasure, Kept, Selected, Selection
 from tael.storage.rolling import Pace
 
 T = TypeVar("T")
@@ -113,6 +113,14 @@ class ColdEraser:
     async def later_traces(self, what: Erasure, traces: Sequence[bytes]) -> frozenset[bytes]:
         """Those of ``traces`` with spans in files that came after the request."""
         return await self._reading(await self._spans_of(what, traces), lambda readable: self._store.later_traces(what, traces, readable))
+
+    async def later_streams(self, what: Erasure) -> Kept:
+        """The streams and hours of a tenant's log records in files that came after the request, in hours that began before it; None if not all files can be
+        read.
+        """
+        files = [file for file in await self._files("logs", what.tenant) if file.hour_ns <= what.before_ns]
+        found = await self._reading(files, lambda readable: self._store.later_streams(what, readable))
+        return None if self._unread else found
 
     async def loose_items(self, what: Erasure) -> Sequence[bytes]:
         """See EraseStore; searches the files."""

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Literal, Protocol, TypeAlias
 
 from tael.cold.files import ColdFile
 from tael.storage.rolling import Pace
+
+StreamHour: TypeAlias = tuple[int, int]
+"""A stream of logs, and the start of an hour in ns."""
+Kept: TypeAlias = Collection[StreamHour] | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,9 +83,11 @@ class EraseStore(Protocol):
         """
         ...
 
-    async def erase_rest(self, what: Erasure) -> int:
+    async def erase_rest(self, what: Erasure, kept: Kept = ()) -> int:
         """Delete what is in no such trace and return how many rows: log records of the user or session and what suggestions remember of them, or all
         data of a tenant but its payloads.
+
+        ``kept`` are streams of the tenant with later records in the cold tier, which stay; all of its streams if it is None.
         """
         ...
 
@@ -118,6 +124,10 @@ class ColdEraseStore(Protocol):
 
     async def later_traces(self, what: Erasure, traces: Sequence[bytes], files: Sequence[ColdFile]) -> frozenset[bytes]:
         """Those of ``traces`` of which these files have spans that came after ``before_ns``."""
+        ...
+
+    async def later_streams(self, what: Erasure, files: Sequence[ColdFile]) -> frozenset[StreamHour]:
+        """The streams of log records in these files that came after ``before_ns``, with the hours of these records."""
         ...
 
     async def select(self, selection: Selection, files: Sequence[ColdFile]) -> dict[ColdFile, Selected]:

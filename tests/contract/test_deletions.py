@@ -230,6 +230,18 @@ class Dying(ClickHouseErase):
         await super()._mutate(statement, parameters)
 
 
+async def test_streams_of_later_records_stay_wherever_these_are(place: Place) -> None:
+    """Of one stream that goes on after the request, and of one that does not; counts and lists read them."""
+    await place.write("t1", RECEIVED_NS, logs_of("shop", wire_log(0, "old")), logs_of("cart", wire_log(1, "old")))
+    deletion = await place.ask("tenant", "t1")
+    await place.write("t1", LATER_NS, logs_of("shop", wire_log(2, "new")))
+    await place.cold.roll()
+    await finish(place, deletion)
+    assert (await place.left())[1] == ["new"]
+    streams = await place.texts("SELECT DISTINCT toString(stream) FROM db.log_streams WHERE tenant = 't1'")
+    assert streams == await place.cold_rows("logs", "toString(stream)")
+
+
 async def test_a_deletion_is_finished_by_another_compactor_after_a_crash_at_any_statement(place: Place) -> None:
     """After each statement, by another compactor."""
     await place.fill()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from tael.cold.files import ROLLED
@@ -14,7 +14,7 @@ from tael.storage.clickhouse.llm import quoted
 from tael.storage.clickhouse.mutations import MUTATION_LIMITS, Mutations
 from tael.storage.clickhouse.references import KNOWN, LOOSE_ITEM, NO_ITEM, OF_LOG, left_alone, used
 from tael.storage.clickhouse.schema import KEPT
-from tael.storage.erase import Cause, Condemned, Erasure, Selection
+from tael.storage.erase import Cause, Condemned, Erasure, Kept, Selection, StreamHour
 
 _TIMES: Final = {
     "spans": "received_at",
@@ -48,6 +48,7 @@ _OF_PAYLOADS: Final = ("payloads", "payload_hours", "payload_references")
 _OF_ITEMS: Final = "item IN (SELECT arrayJoin(arrayMap(id -> toFixedString(unhex(id), 16), {traces:Array(String)})))"
 LOOSE: Final = f"trace_id = {NO_ITEM} AND notEmpty({OF_LOG})"
 """The condition that a log record is in no trace and refers to payloads."""
+_NOT_COLD: Final = "(stream, toUnixTimestamp(hour)) NOT IN (SELECT pair.1, pair.2 FROM (SELECT arrayJoin(arrayZip({streams:Array(UInt64)}, {hours:Array(UInt32)})) AS pair))"
 _ITEMS_AT_ONCE: Final = 1_000
 _WHOLE_OF_A_TENANT: Final = tuple(table for table in KEPT if table not in (*_OF_PAYLOADS, "logs", "log_streams"))
 CONDEMNED: Final = "tael_condemned_payloads"
@@ -89,7 +90,7 @@ class ClickHouseErase(Mutations):
         where = f"tenant = {{tenant:String}} AND {OF_TRACES} AND trace_id NOT IN ({later})"
         return await self._delete("trace_index", where, parameters_of(what, traces))
 
-    async def erase_rest(self, what: Erasure) -> int:
+    async def erase_rest(self, what: Erasure, kept: Kept = ()) -> int:
         """See EraseStore."""
         if what.kind == "trace":
             return 0
@@ -99,20 +100,23 @@ class ClickHouseErase(Mutations):
             rows += sum(
                 [await self._delete(named, before_request(table), parameters) for table in _WHOLE_OF_A_TENANT for named in _tables(table)]
             )
-            return rows + await self._delete_streams(parameters)
+            return rows + (await self._delete_streams(parameters, kept) if kept is not None else 0)
         of_nobody = condition("logs", Selection(what))
         rows = sum([await self._delete_lines(named, of_nobody, parameters) for named in _tables("logs")])
         for table in KEY_TABLES.values():
             await self._forget(table, what)
         return rows
 
-    async def _delete_streams(self, parameters: Mapping[str, Any]) -> int:
+    async def _delete_streams(self, parameters: Mapping[str, Any], kept: Collection[StreamHour]) -> int:
         """Delete a tenant's streams. Where records of a stream and hour came after the request, only its minutes are emptied."""
+        parameters = {**parameters, "streams": [stream for stream, _ in kept], "hours": [hour_ns // NS_PER_SECOND for _, hour_ns in kept]}
         later = " UNION ALL ".join(
             f"SELECT stream, toStartOfHour(timestamp) FROM {self._named(table)} WHERE tenant = {{tenant:String}} AND received_at > {_BEFORE}"  # noqa: S608  # the same
             for table in _tables("logs")
         )
-        rows = await self._delete("log_streams", f"{before_request('log_streams')} AND (stream, hour) NOT IN ({later})", parameters)
+        rows = await self._delete(
+            "log_streams", f"{before_request('log_streams')} AND (stream, hour) NOT IN ({later}) AND {_NOT_COLD}", parameters
+        )
         await self._recount(parameters["tenant"], await self._count("log_streams", before_request("log_streams"), parameters))
         return rows
 

@@ -8,13 +8,14 @@ from typing import Any, Final
 from tael.cold.files import ColdFile
 from tael.model.time import NS_PER_SECOND
 from tael.storage.clickhouse.client import Limits
+from tael.storage.clickhouse.conditions import instant
 from tael.storage.clickhouse.erase import LATER, LOOSE, OF_TRACES, before_request, condition, names_owner, parameters_of, parameters_of_all
 from tael.storage.clickhouse.mutations import Mutations
 from tael.storage.clickhouse.references import LOOSE_ITEM
 from tael.storage.clickhouse.rolling import ColdFiles, checksum
 from tael.storage.clickhouse.rows import text
 from tael.storage.clickhouse.tiers import cold_rows
-from tael.storage.erase import Erasure, Selected, Selection
+from tael.storage.erase import Erasure, Selected, Selection, StreamHour
 from tael.storage.rolling import Pace
 
 _FILES: Final = 256
@@ -45,6 +46,12 @@ class ClickHouseColdErase(ColdFiles, Mutations):
         """See ColdEraseStore."""
         found = [await self._ask(batch, "DISTINCT trace_id", f"WHERE {LATER}", parameters_of(what, traces)) for batch in _batches(files)]
         return frozenset(bytes(trace_id) for rows in found for (trace_id,) in rows)
+
+    async def later_streams(self, what: Erasure, files: Sequence[ColdFile]) -> frozenset[StreamHour]:
+        """See ColdEraseStore."""
+        columns, where = "DISTINCT stream, toUnixTimestamp(toStartOfHour(timestamp))", f"WHERE received_at > {instant('before')}"
+        found = [await self._ask(batch, columns, where, parameters_of(what)) for batch in _batches(files)]
+        return frozenset((int(stream), int(hour) * NS_PER_SECOND) for rows in found for stream, hour in rows)
 
     async def select(self, selection: Selection, files: Sequence[ColdFile]) -> dict[ColdFile, Selected]:
         """See ColdEraseStore."""
