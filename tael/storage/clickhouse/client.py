@@ -96,7 +96,7 @@ _NARROWER: Final = "it takes more memory than a shard gives to one query; ask fo
 class Limits:
     """Bounds of one statement. ``seconds`` is enforced by the server and, a little later, by this client.
 
-    Without ``prewhere`` the columns of all conditions are read at once.
+    Without ``prewhere`` all columns are read at once, whatever the conditions; without ``steps`` only the columns of all conditions are.
     """
 
     seconds: float
@@ -104,6 +104,7 @@ class Limits:
     threads: int = 0
     result_rows: int = 0
     prewhere: bool = True
+    steps: bool = True
 
     def settings(self) -> dict[str, Any]:
         """As ClickHouse's settings."""
@@ -119,6 +120,8 @@ class Limits:
             settings |= {"max_result_rows": self.result_rows, "result_overflow_mode": "throw"}
         if not self.prewhere:
             settings["optimize_move_to_prewhere"] = 0
+        if not self.steps:
+            settings["enable_multiple_prewhere_read_steps"] = 0
         return settings
 
 

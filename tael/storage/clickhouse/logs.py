@@ -10,6 +10,7 @@ from typing import Any, Final, TypeVar
 from tael.errors import Rejected, TooLarge
 from tael.logql.records import Entry
 from tael.model.log import LogRecord
+from tael.model.predicate import EVERYTHING
 from tael.model.series import Labels, Selection
 from tael.model.streams import LogStream
 from tael.model.time import TimeRange, signed_ns
@@ -29,6 +30,8 @@ _FETCH_KEYS = 2_000
 """How many records are fetched at once: ClickHouse accepts parameters of up to 128 KiB."""
 _MANY = 1_000
 """From how many lines on a page is read at once, without its keys."""
+_NARROW_LIMITS: Final = replace(QUERY_LIMITS, steps=False)
+"""For conditions on streams and times alone, of which testing one before the other does not save much."""
 _INSTEAD: Final = {"minutes": log_minutes.NONE, "line_names": "toUInt32(0)", "line_level": "''"}
 """On a shard without these columns nothing is known of a line, so that every one is read."""
 _LINE_LIMITS: Final = Limits(seconds=30, memory_bytes=1 << 30, threads=1)
@@ -108,7 +111,8 @@ class ClickHouseLogs:
 
     async def _find_keys(self, tenant: str, query: LogQuery) -> list[LogKey]:
         statement = log_query_builder.find_keys(self._source, tenant, query)
-        found = await lacking.asked(self._clickhouse, statement, _INSTEAD)
+        limits = _NARROW_LIMITS if query.predicate == EVERYTHING else QUERY_LIMITS
+        found = await lacking.asked(self._clickhouse, statement, _INSTEAD, limits)
         return [LogKey(rows.text(service), int(timestamp), int(serial)) for service, timestamp, serial in found]
 
     async def count_logs(self, tenant: str, counts: LogCounts, max_rows: int) -> Answer[list[LogCount]]:

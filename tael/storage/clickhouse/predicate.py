@@ -38,6 +38,7 @@ from tael.storage.clickhouse.columns import Column, Names, in_some
 
 _DEFAULTS: Final[dict[Kind, Value]] = {"string": "", "int": 0, "double": 0.0, "bool": False, "bytes": b""}
 _TYPES: Final[dict[Kind, str]] = {"string": "String", "int": "Int64", "double": "Float64", "bool": "Bool"}
+_NARROW: Final = frozenset(("name", "service", "kind", "status", "duration", "start", "trace_id", "span_id", "parent_span_id"))
 _OWN: Final = {"attribute": "attributes", "resource": "resource"}
 _NESTED: Final = {"event": "events", "link": "links"}
 _LETTERS: Final[dict[Kind, tuple[str, str]]] = {
@@ -50,6 +51,15 @@ _LETTERS: Final[dict[Kind, tuple[str, str]]] = {
 # The most that hasAllTokens accepts.
 _TOKENS_AT_ONCE: Final = 64
 _INNER_WORD: Final = re.compile(r"(?<=[^A-Za-z0-9\x80-\U0010ffff])[A-Za-z0-9]+(?=[^A-Za-z0-9\x80-\U0010ffff])")
+
+
+def is_narrow(predicate: Predicate) -> bool:
+    """Whether the conditions on spans read no map and no array, so that testing one before the other would not save much."""
+    if isinstance(predicate, And | Or):
+        return all(map(is_narrow, predicate.parts))
+    if isinstance(predicate, Not):
+        return is_narrow(predicate.part)
+    return (predicate.field.scope == "intrinsic" and predicate.field.key in _NARROW) or bool(service_named(predicate))
 
 
 def conditions(predicate: Predicate, columns: Mapping[str, Column], parameters: dict[str, Any]) -> list[str]:

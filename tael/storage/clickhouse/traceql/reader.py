@@ -19,7 +19,7 @@ from tael.storage.clickhouse.columns import SPAN_COLUMNS
 from tael.storage.clickhouse.conditions import Statement
 from tael.storage.clickhouse.flatten import UNKNOWN_SERVICE
 from tael.storage.clickhouse.narrowing import Newest
-from tael.storage.clickhouse.predicate import condition
+from tael.storage.clickhouse.predicate import condition, is_narrow
 from tael.storage.clickhouse.rows import text
 from tael.storage.clickhouse.source import HotTables, Source
 from tael.storage.clickhouse.traceql import statements
@@ -29,7 +29,7 @@ from tael.storage.clickhouse.traceql.counting import MANY, ValueCounts
 from tael.storage.clickhouse.traceql.statements import AROUND_NS, widened
 from tael.storage.clickhouse.traceql.suggest import Suggestions
 from tael.storage.clickhouse.traceql.sums import sums_by_labels
-from tael.storage.clickhouse.traceql.traces import LIMITS, TraceBlocks
+from tael.storage.clickhouse.traceql.traces import AT_ONCE, LIMITS, TraceBlocks
 from tael.storage.gather import Part
 from tael.traceql import comparison
 from tael.traceql.ast import Compare, Field, Intrinsic, MetricsAggregate, Named, Pipeline, Query, ScalarFilter, Scope, Static, Type
@@ -105,7 +105,9 @@ class ClickHouseSpansets:
         lists = await self._lists(tenant, query.pipeline, _range_of(grid))
         statement = self._sums(tenant, query, lists, function, grid, exemplars=bool(exemplars))
         if statement is not None:
-            columns = await self._traces.columns(statement)
+            alone = span_predicate(query.pipeline, lists=False)
+            narrow = alone is not None and not lists and is_narrow(alone.predicate)
+            columns = await self._traces.columns(statement, limits=AT_ONCE if narrow else LIMITS)
             # One group more than there may be series says that some are left out.
             found = await asyncio.to_thread(sums_by_labels, columns, function, grid, most=max_series + 1, exemplars=exemplars)
             for labels, sums in found:

@@ -17,6 +17,7 @@ from tael.model.time import NS_PER_SECOND, TimeRange
 from tael.storage.clickhouse import native
 from tael.storage.clickhouse.client import ClickHouse, Limits, Row
 from tael.storage.clickhouse.conditions import Statement
+from tael.storage.clickhouse.predicate import is_narrow
 from tael.storage.clickhouse.query_builder import trace_hours
 from tael.storage.clickhouse.source import Source
 from tael.storage.clickhouse.traceql import statements
@@ -24,7 +25,7 @@ from tael.storage.clickhouse.traceql.blocks import block, has_unknown_service, k
 from tael.storage.clickhouse.traceql.statements import After, Candidates
 from tael.traceql.ast import Named, Query
 from tael.traceql.columns import Mask
-from tael.traceql.needs import HasSpan, exact_filters, fields, listed, lists_in, lower, trace_test
+from tael.traceql.needs import HasSpan, TraceTest, exact_filters, fields, listed, lists_in, lower, trace_test
 from tael.traceql.spans import Block
 from tael.traceql.spansets import matched
 from tael.traceql.structure import ORPHAN
@@ -33,8 +34,8 @@ LIMITS: Final = Limits(seconds=60, memory_bytes=1 << 30, result_rows=2_000_000)
 _SETTINGS: Final = {"cancel_http_readonly_queries_on_client_close": 1}
 _SORTED: Final = {**_SETTINGS, "max_block_size": 250_000, "preferred_block_size_bytes": 64 << 20}
 """Large blocks for what is sorted: merging many small ones costs more than sorting them."""
-_BY_IDS: Final = {**_SORTED, "enable_multiple_prewhere_read_steps": 0}
-"""All conditions are on small columns, and most granules have a row that is wanted: they are tested together."""
+AT_ONCE: Final = replace(LIMITS, steps=False)
+"""For conditions on narrow columns, which most granules have a row for: they are tested together."""
 _PAGE: Final = 100
 _SPANS_OF_A_PART: Final = 1_000_000
 _IDS_AT_ONCE: Final = 2_000
@@ -84,7 +85,8 @@ class TraceBlocks:
         predicates = [lower(one, lists=False).predicate for one in known]
         named = list(fields(query, known))
         read = partial(statements.read_candidates, self._source, tenant, part)
-        columns, selected, again = await self._once_each(partial(read, named, predicates, lists_in(known)), few=_FEW)
+        limits = AT_ONCE if _is_narrow(part.test) else LIMITS
+        columns, selected, again = await self._once_each(partial(read, named, predicates, lists_in(known)), few=_FEW, limits=limits)
         found, has_list = known_filters(columns, selected, known)
         if not has_list:
             return found, again
@@ -109,7 +111,8 @@ class TraceBlocks:
         """Pages of at most ``size`` ids of traces that may match, those with the newest spans first."""
         wanted, after = _alternatives(query), None
         while True:
-            found = await self._rows(statements.find_traces(self._source, tenant, wanted, window, size, after))
+            statement = statements.find_traces(self._source, tenant, wanted, window, size, after)
+            found = await self._rows(statement, AT_ONCE if all(map(is_narrow, wanted)) else LIMITS)
             ids = [bytes.fromhex(bytes(trace_id).decode()) for trace_id, _ in found]
             if ids:
                 yield ids
@@ -124,9 +127,9 @@ class TraceBlocks:
             hours = {int(second) * NS_PER_SECOND for (second,) in await self._rows(trace_hours(self._source, tenant, trace_ids))}
         read = partial(statements.read_traces, self._source, tenant, trace_ids, named, hours)
         try:
-            columns, selected, _ = await self._once_each(partial(read, named_service=True), settings=_BY_IDS)
+            columns, selected, _ = await self._once_each(partial(read, named_service=True), limits=AT_ONCE)
             if has_unknown_service(columns, selected):
-                columns, selected, _ = await self._once_each(read, settings=_BY_IDS)
+                columns, selected, _ = await self._once_each(read, limits=AT_ONCE)
             return [block(columns, selected)]
         except TooLarge:
             if len(trace_ids) == 1:
@@ -135,26 +138,30 @@ class TraceBlocks:
         return [*await self.of(tenant, trace_ids[:half], named), *await self.of(tenant, trace_ids[half:], named)]
 
     async def _once_each(
-        self, read: Callable[..., tuple[Statement, list[Named]]], few: int = 0, settings: Mapping[str, Any] = _SORTED
+        self, read: Callable[..., tuple[Statement, list[Named]]], few: int = 0, limits: Limits = LIMITS
     ) -> tuple[list[native.Column], list[Named], list[bytes]]:
         """The answer to a statement with only the most complete copy of each span. Copies are compared, which is expensive, only if there are any.
 
         If only up to ``few`` traces have copies, these stay in the answer and the ids of the traces are returned, to be read by themselves.
         """
         statement, selected = read()
-        columns = await self.columns(statement, settings)
+        columns = await self.columns(statement, _SORTED, limits)
         again = traces_with_copies(columns)
         if len(again) <= few:
             return columns, selected, again
-        return await self.columns(read(once=True)[0], settings), selected, []
+        return await self.columns(read(once=True)[0], _SORTED, limits), selected, []
 
-    async def columns(self, statement: Statement, settings: Mapping[str, Any] = _SETTINGS) -> list[native.Column]:
+    async def columns(self, statement: Statement, settings: Mapping[str, Any] = _SETTINGS, limits: Limits = LIMITS) -> list[native.Column]:
         """A statement's answer by columns."""
-        body = await self._clickhouse.native(statement.sql, statement.parameters, LIMITS, settings)
+        body = await self._clickhouse.native(statement.sql, statement.parameters, limits, settings)
         return await asyncio.to_thread(native.read, body)
 
-    async def _rows(self, statement: Statement) -> list[Row]:
-        return await self._clickhouse.query(statement.sql, statement.parameters, LIMITS)
+    async def _rows(self, statement: Statement, limits: Limits = LIMITS) -> list[Row]:
+        return await self._clickhouse.query(statement.sql, statement.parameters, limits)
+
+
+def _is_narrow(test: TraceTest) -> bool:
+    return is_narrow(test.predicate) if isinstance(test, HasSpan) else all(map(_is_narrow, test.parts))
 
 
 def _alternatives(query: Query) -> list[Predicate]:
