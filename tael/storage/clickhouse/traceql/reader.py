@@ -158,11 +158,11 @@ class ClickHouseSpansets:
         """See SpansetReader."""
         if predicate == p.EVERYTHING and await self._many(tenant, time_range):
             return Answer(await self._known_names(tenant, time_range, scopes))
-        found: dict[Scope, set[str]] = {}
-        for scope in scopes:
-            statement = statements.tag_names(self._source, tenant, predicate, time_range, scope, limit)
-            found[scope] = {text(key) for (key,) in await self._clickhouse.query(statement.sql, statement.parameters, LIMITS)}
-        return Answer(found)
+        if not scopes:
+            return Answer({})
+        statement = statements.tag_names(self._source, tenant, predicate, time_range, scopes, limit)
+        [row] = await self._clickhouse.query(statement.sql, statement.parameters, LIMITS)
+        return Answer({scope: {text(key) for key in keys} for scope, keys in zip(scopes, row, strict=True)})
 
     async def _many(self, tenant: str, time_range: TimeRange) -> bool:
         """Whether reading every span of a range takes too long for a list that is shown while a user types."""

@@ -294,15 +294,17 @@ def count_spans(source: Source, tenant: str, time_range: TimeRange) -> Statement
     return Statement(f"SELECT count()\nFROM {source.rows('spans', tenant, time_range)}\nWHERE {where}", where.parameters)  # names of ours
 
 
-def tag_names(source: Source, tenant: str, predicate: Predicate, time_range: TimeRange, scope: Scope, limit: int) -> Statement:
-    """The attribute keys of a scope on the spans that satisfy a predicate."""
+def tag_names(source: Source, tenant: str, predicate: Predicate, time_range: TimeRange, scopes: Sequence[Scope], limit: int) -> Statement:
+    """One row: for each of these scopes the first ``limit`` attribute keys, in order, on the spans that satisfy a predicate."""
     where = Conditions(tenant)
     where.within("start_time", time_range)
     where.add(condition(predicate, SPAN_COLUMNS, where.parameters))
     where.parameters["limit"] = limit
-    keys = f"arrayConcat({', '.join(_MAPS[scope])})"
-    sql = f"SELECT DISTINCT arrayJoin({keys}) AS key\nFROM {source.rows('spans', tenant, time_range)}\nWHERE {where}\nORDER BY key\nLIMIT {{limit:UInt64}}"  # names of ours
-    return Statement(sql, where.parameters)
+    keys = ", ".join(
+        f"arraySlice(arraySort(groupUniqArrayArray(CAST(arrayConcat({', '.join(_MAPS[scope])}), 'Array(String)'))), 1, {{limit:UInt64}})"
+        for scope in scopes
+    )
+    return Statement(f"SELECT {keys}\nFROM {source.rows('spans', tenant, time_range)}\nWHERE {where}", where.parameters)  # names of ours
 
 
 def tag_values(source: Source, tenant: str, predicate: Predicate, time_range: TimeRange, named: Named, limit: int) -> Statement | None:
