@@ -34,7 +34,7 @@ _NARROW_LIMITS: Final = replace(QUERY_LIMITS, steps=False)
 """For conditions on streams and times alone, of which testing one before the other does not save much."""
 _INSTEAD: Final = {"minutes": log_minutes.NONE, "line_names": "toUInt32(0)", "line_level": "''"}
 """On a shard without these columns nothing is known of a line, so that every one is read."""
-_LINE_LIMITS: Final = Limits(seconds=30, memory_bytes=1 << 30, threads=1)
+_LINE_LIMITS: Final = Limits(seconds=30, memory_bytes=1 << 30)
 _LINE_SETTINGS: Final = {"max_result_bytes": 64 << 20, "result_overflow_mode": "throw"}
 """A page of longer lines is refused, and asked for again with fewer of them."""
 
