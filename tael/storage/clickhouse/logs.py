@@ -69,7 +69,7 @@ class ClickHouseLogs:
         found: list[Entry] = []
         for start in range(0, len(keys), _FETCH_KEYS):
             statement = log_query_builder.fetch(self._source, tenant, keys[start : start + _FETCH_KEYS], columns.sql)
-            found += await self._entries(statement, columns)
+            found += await self._entries(statement, columns, POINT_LIMITS)
         return Answer(sorted(found, key=log_order(query)))
 
     def _reads_at_once(self, query: LogQuery) -> bool:
@@ -80,9 +80,9 @@ class ClickHouseLogs:
         in_place = bounded(query.time_range) and self._source.in_table("logs", query.time_range)
         return in_place and (many or bool(log_query_builder.service_of(query)))
 
-    async def _entries(self, statement: Statement, columns: LineColumns) -> list[Entry]:
+    async def _entries(self, statement: Statement, columns: LineColumns, limits: Limits = _LINE_LIMITS) -> list[Entry]:
         body = await lacking.answered(
-            lambda sql: self._clickhouse.native(sql, statement.parameters, _LINE_LIMITS, _LINE_SETTINGS), statement.sql, _INSTEAD
+            lambda sql: self._clickhouse.native(sql, statement.parameters, limits, _LINE_SETTINGS), statement.sql, _INSTEAD
         )
         return await asyncio.to_thread(columns.entries, body)
 
