@@ -12,6 +12,7 @@ server too. Where the two are known to differ, a test says so by a name of ``DIF
 
 from __future__ import annotations
 
+import http.client
 import os
 import signal
 import socket
@@ -104,7 +105,8 @@ class HotNode:
         try:
             with urllib.request.urlopen(f"{self.url}/ping", timeout=1) as response:  # noqa: S310  # an http URL of this module
                 return bool(response.read() == b"Ok.\n")
-        except (urllib.error.URLError, ConnectionError, TimeoutError):
+        # Until the node listens, another test's server may have been given the port, and answers in its own protocol.
+        except (urllib.error.URLError, http.client.HTTPException, ConnectionError, TimeoutError):
             return False
 
     def kill(self, signum: int = signal.SIGKILL) -> None:
