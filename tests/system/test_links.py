@@ -48,10 +48,11 @@ def window() -> dict[str, str]:
 
 
 def a_trace(suite: Suite) -> str:
-    """The id of a trace of the service whose logs carry it."""
+    """The id of a trace of the service whose logs carry it: of a paid order, because the service logs nothing of one whose charge is declined."""
 
     def find() -> str | None:
-        found = ask(suite, "tael-traces", "/api/search", q=f'{{ resource.service.name = "{SERVICE}" }}', limit=20, **window())["traces"]
+        query = f'{{ resource.service.name = "{SERVICE}" && name = "send orders" }}'
+        found = ask(suite, "tael-traces", "/api/search", q=query, limit=20, **window())["traces"]
         return next((trace["traceID"].rjust(32, "0") for trace in found), None)
 
     return until(find, "a trace", 30, pause=0.5)
