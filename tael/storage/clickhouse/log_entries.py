@@ -6,7 +6,6 @@ of which every row is empty take no time.
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any, Final
 
@@ -163,7 +162,7 @@ def _add_levels(
 
 
 def _origin(text: bytes) -> tuple[dict[str, str], dict[str, str]]:
-    value = _RowBinary(text).values((*_TYPES[RESOURCE_COLUMNS], *_TYPES[SCOPE_COLUMNS]))
+    value = _values(text, (*_TYPES[RESOURCE_COLUMNS], *_TYPES[SCOPE_COLUMNS]))
     return labels_of_origin(rows.resource(value), rows.scope(value))
 
 
@@ -174,42 +173,23 @@ _TYPES: Final = {
 """The types of the columns: maps by their values' type, texts, and numbers of 32 bits."""
 
 
-class _RowBinary:
-    """Reads values in ClickHouse's RowBinary format."""
+def _values(body: bytes, types: Sequence[str]) -> Iterator[Any]:
+    """The values of these types in ClickHouse's RowBinary format, whose lengths, texts and numbers are those of Native."""
+    cursor = native.Cursor(body)
 
-    def __init__(self, body: bytes) -> None:
-        self._body, self._at = body, 0
+    def text() -> bytes:
+        return cursor.blobs_of(1)[0]
 
-    def values(self, types: Sequence[str]) -> Iterator[Any]:
-        """The values, of these types."""
-        for kind in types:
-            if kind == "number":
-                yield self._unpacked("<I")
-            elif kind == "text":
-                yield self._text()
-            else:
-                read = self._text if kind == "string" else lambda form=_FORMS[kind]: self._unpacked(form)
-                yield {self._text(): read() for _ in range(self._varint())}
+    def number(dtype: str) -> Any:
+        return cursor.numbers(dtype, 1).item()
 
-    def _unpacked(self, form: str) -> Any:
-        (value,) = struct.unpack_from(form, self._body, self._at)
-        self._at += struct.calcsize(form)
-        return value
-
-    def _text(self) -> bytes:
-        size = self._varint()
-        self._at += size
-        return self._body[self._at - size : self._at]
-
-    def _varint(self) -> int:
-        result = shift = 0
-        while True:
-            byte = self._body[self._at]
-            self._at += 1
-            result |= (byte & 0x7F) << shift
-            if byte < 0x80:
-                return result
-            shift += 7
+    for kind in types:
+        if kind == "number":
+            yield number("<u4")
+        elif kind == "text":
+            yield text()
+        else:
+            yield {text(): text() if kind == "string" else number(_DTYPES[kind]) for _ in range(cursor.varint())}
 
 
-_FORMS: Final = {"int": "<q", "double": "<d", "bool": "?"}
+_DTYPES: Final = {"int": "<i8", "double": "<f8", "bool": "?"}

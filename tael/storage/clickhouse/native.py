@@ -103,7 +103,7 @@ def join(blocks: Sequence[Sequence[Column]]) -> list[Column]:
 
 def read_blocks(body: bytes, *, blobs: bool = False) -> list[list[Column]]:
     """The columns of each block. Raises Unavailable for a body that ends too early."""
-    cursor = _Cursor(body, blobs=blobs)
+    cursor = Cursor(body, blobs=blobs)
     blocks: list[list[Column]] = []
     try:
         while cursor.at < len(body):
@@ -114,7 +114,7 @@ def read_blocks(body: bytes, *, blobs: bool = False) -> list[list[Column]]:
     return blocks
 
 
-class _Cursor:
+class Cursor:
     """A position in the body."""
 
     def __init__(self, body: bytes, *, blobs: bool = False) -> None:
@@ -123,6 +123,7 @@ class _Cursor:
         self.at = 0
 
     def varint(self) -> int:
+        """The next number of variable length (LEB128)."""
         result = shift = 0
         while True:
             byte = self._body[self.at]
@@ -133,14 +134,17 @@ class _Cursor:
             shift += 7
 
     def numbers(self, dtype: str, count: int) -> Numbers:
+        """The next numbers of a fixed width."""
         found = np.frombuffer(self._body, dtype, count, self.at)
         self.at += found.nbytes
         return found
 
     def texts(self, count: int) -> list[str]:
+        """The next strings, as UTF-8 with replacements."""
         return [value.decode("utf-8", "replace") for value in self.blobs_of(count)]
 
     def blobs_of(self, count: int) -> list[bytes]:
+        """The next strings, as bytes."""
         # In one loop over locals: a call for each string would take longer than all else about it.
         body, at, found = self._body, self.at, list[bytes]()
         for _ in range(count):
@@ -158,10 +162,11 @@ class _Cursor:
         return found
 
     def text(self) -> str:
+        """The next string."""
         return self.texts(1)[0]
 
 
-def _read_column(cursor: _Cursor, rows: int) -> Column:
+def _read_column(cursor: Cursor, rows: int) -> Column:
     cursor.text()
     kind = cursor.text()
     if rows:
@@ -170,7 +175,7 @@ def _read_column(cursor: _Cursor, rows: int) -> Column:
     return _read(cursor, kind, rows)
 
 
-def _read(cursor: _Cursor, kind: str, rows: int) -> Column:
+def _read(cursor: Cursor, kind: str, rows: int) -> Column:
     match = _TYPE.fullmatch(kind)
     name, inner = (match[1], match[2] or "") if match else (kind, "")
     if name in _WIDTHS:
@@ -192,7 +197,7 @@ def _read(cursor: _Cursor, kind: str, rows: int) -> Column:
     raise Unavailable(f"ClickHouse answered with a column of {kind}, which is unexpected")
 
 
-def _read_words(cursor: _Cursor, rows: int) -> Strings:
+def _read_words(cursor: Cursor, rows: int) -> Strings:
     if not rows:
         return Strings([], np.empty(0, np.int64))
     flags, keys = (int(number) for number in cursor.numbers("<u8", 2))
