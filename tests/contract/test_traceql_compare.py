@@ -139,7 +139,7 @@ async def test_bounds_of_a_selections_time(hot_tier: HotTier, query: str) -> Non
 
 
 async def test_names_of_roots_that_are_many(hot_tier: HotTier) -> None:
-    """Only the most frequent are told apart; the total counts every span."""
+    """Only the most frequent values are listed; the total counts every span."""
     roots = [wire_span(at, name=f"root {at}", trace_id=bytes([at + 1]) * 16, span_id=bytes([at + 1]) * 8) for at in range(6)]
     await hot_tier.store(of_service("shop", *roots, child_of(bytes([4]) * 8, 9, trace_id=bytes([4]) * 16)))
     found = await compared(hot_tier, "{ } | compare({ status = error }, 1)", -1)

@@ -130,6 +130,6 @@ def _of_span(item: bytes) -> tuple[int, str, str]:
 def _of_log(item: bytes, received_at_ns: int) -> tuple[int, str, str]:
     line = LogRecord.FromString(item)
     instant = signed_ns(line.time_unix_nano or line.observed_time_unix_nano or received_at_ns)
-    # The digest that the statement computes of the column; a body that is no text has none and is told apart by time and severity alone.
+    # The digest that the statement computes of the column; a body that is not text has none and is identified by time and severity alone.
     digest = hashlib.md5(line.body.string_value.encode(), usedforsecurity=False).hexdigest().upper()
     return instant, str(line.severity_number), digest if line.body.HasField("string_value") else ""
