@@ -39,9 +39,10 @@ from tael.runtime.retry import Stopped, retry
 from tael.runtime.service import Readiness, Stop
 from tael.runtime.shard_gauges import ShardGauges
 from tael.runtime.tasks import together
-from tael.storage.api import BatchWriter, SchemaStore
+from tael.storage.api import BatchWriter
 from tael.storage.collecting import CollectStore
 from tael.storage.erase import ColdEraseStore, EraseStore
+from tael.storage.partitions import SchemaStore
 from tael.storage.payloads import PayloadReader
 from tael.storage.rolling import RollStore
 from tael.storage.rows import RowStore

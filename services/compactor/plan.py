@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from tael.model.retention import Retention, Tenants
 from tael.model.time import HOUR_NS
-from tael.storage.api import PartitionSize
+from tael.storage.partitions import PartitionSize
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from services.compactor.setbacks import Setbacks
 from tael.cold.plan import Work
 from tael.model.retention import Retention, Tenants
 from tael.runtime.observe import get_logger
-from tael.storage.api import PartitionSize, SchemaStore
+from tael.storage.partitions import PartitionSize, SchemaStore
 from tael.storage.rows import RowStore
 
 log = get_logger("compactor")

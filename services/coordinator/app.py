@@ -30,7 +30,7 @@ from tael.model.lanes import aside_of
 from tael.runtime.observe import get_logger
 from tael.runtime.retry import Stopped, retry
 from tael.runtime.service import Readiness, Stop, background
-from tael.storage.api import SchemaStore
+from tael.storage.partitions import SchemaStore
 
 log = get_logger("coordinator")
 _SYNC_CHECK_SECONDS = 30.0

@@ -15,7 +15,7 @@ from tael.cluster.damaged import DamagedKeys
 from tael.cluster.shard import SchemaState, ShardAddress, ShardMap, schema_key
 from tael.errors import TaelError
 from tael.runtime.observe import get_logger
-from tael.storage.api import SchemaStore
+from tael.storage.partitions import SchemaStore
 
 log = get_logger("migrate")
 _PAUSE_SECONDS, _PAUSE_MAX_SECONDS = 0.5, 10.0

@@ -15,7 +15,7 @@ from tael.cluster.shard import ShardAddress
 from tael.errors import Rejected, Retryable
 from tael.runtime.observe import get_logger
 from tael.runtime.service import Stop
-from tael.storage.api import DetachedPart, PartitionSize, SchemaStore
+from tael.storage.partitions import DetachedPart, PartitionSize, SchemaStore
 
 log = get_logger("sizes")
 _LABELS = ["shard", "table"]

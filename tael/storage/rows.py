@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from tael.model.retention import Tenants
-from tael.storage.api import PartitionSize
+from tael.storage.partitions import PartitionSize
 
 
 class RowStore(Protocol):

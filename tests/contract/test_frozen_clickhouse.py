@@ -31,7 +31,7 @@ from tael.model.time import TimeRange
 from tael.pb.metrics_pb2 import Deltas, MetricBatch
 from tael.runtime.retention import CurrentRetention
 from tael.runtime.service import Stop
-from tael.storage.api import LogQuery, PartitionSize, SpanQuery
+from tael.storage.api import LogQuery, SpanQuery
 from tael.storage.clickhouse.client import ClickHouse
 from tael.storage.clickhouse.logs import ClickHouseLogs
 from tael.storage.clickhouse.pulse import Pulse
@@ -42,6 +42,7 @@ from tael.storage.clickhouse.spans import ClickHouseSpans
 from tael.storage.clickhouse.stored_rows import ClickHouseRows
 from tael.storage.clickhouse.totals import ClickHouseTotals
 from tael.storage.clickhouse.writer import ClickHouseWriter
+from tael.storage.partitions import PartitionSize
 from tael.wal import codec
 from tael.wal.jetstream.append import JetStreamAppender
 from tael.wal.jetstream.streams import JetStreamStreams

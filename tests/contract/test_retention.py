@@ -14,12 +14,13 @@ from tael.cold.files import ROLLED
 from tael.errors import Unavailable
 from tael.model.retention import Retention
 from tael.model.signals import METRICS
-from tael.storage.api import PartitionSize, Shard
+from tael.storage.api import Shard
 from tael.storage.clickhouse.client import ClickHouse
 from tael.storage.clickhouse.holdings import ClickHouseHoldings, TableHoldings
 from tael.storage.clickhouse.schema import KEPT, ClickHouseSchema
 from tael.storage.clickhouse.stored_rows import ClickHouseRows
 from tael.storage.holdings import Holding
+from tael.storage.partitions import PartitionSize
 from tael.wal import codec
 from tests.contract.test_metric_tables import batch
 from tests.support.cold import Crash

@@ -7,8 +7,8 @@ from dataclasses import replace
 import pytest
 
 from tael.errors import Rejected, Unavailable
-from tael.storage.api import PartitionSize
 from tael.storage.clickhouse.schema import ClickHouseSchema, Migration, read_migrations
+from tael.storage.partitions import PartitionSize
 from tests.contract.test_span_inserts import rows_of
 from tests.support.hotnode import HotNode
 from tests.support.storage import START_NS, of_service, open_tier, wire_span

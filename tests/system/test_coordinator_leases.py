@@ -19,7 +19,7 @@ from tael.cluster.shard import SHARD_MAP_KEY, SchemaState, ShardAddress, schema_
 from tael.cluster.status import ClusterStatus
 from tael.errors import Damaged, Unavailable
 from tael.runtime.service import Readiness, Stop
-from tael.storage.api import DetachedPart, PartitionSize
+from tael.storage.partitions import DetachedPart, PartitionSize
 from tael.wal.jetstream.streams import JetStreamStreams, wal_states
 from tests.support.nats import NatsServer
 

@@ -15,7 +15,7 @@ from tael.errors import BadSettings, Rejected
 from tael.model.retention import Retention, Tenants
 from tael.runtime.retention import CurrentRetention
 from tael.runtime.tenant_limits import parse_retention
-from tael.storage.api import PartitionSize
+from tael.storage.partitions import PartitionSize
 
 HOUR_NS = 3600 * 10**9
 NOW_NS = 500_000 * HOUR_NS

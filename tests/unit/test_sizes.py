@@ -10,7 +10,7 @@ from prometheus_client import REGISTRY
 from services.coordinator.sizes import watch_sizes
 from tael.cluster.shard import ShardAddress
 from tael.runtime.service import Stop
-from tael.storage.api import DetachedPart, PartitionSize, SchemaStore
+from tael.storage.partitions import DetachedPart, PartitionSize, SchemaStore
 from tests.support.otlp import eventually
 
 SHARD = ShardAddress(index=7, url="http://localhost")

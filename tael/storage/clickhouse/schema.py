@@ -13,7 +13,6 @@ from typing import Literal
 
 from tael.errors import Rejected
 from tael.model.time import NS_PER_SECOND
-from tael.storage.api import DetachedPart, PartitionSize
 from tael.storage.clickhouse import (
     attribute_keys,
     flatten,
@@ -30,6 +29,7 @@ from tael.storage.clickhouse import (
 )
 from tael.storage.clickhouse.client import ClickHouse
 from tael.storage.clickhouse.rows import text
+from tael.storage.partitions import DetachedPart, PartitionSize
 
 Engine = Literal["mergetree", "replicated"]
 

@@ -8,9 +8,9 @@ from typing import Any
 from tael.errors import Rejected
 from tael.model.retention import Tenants
 from tael.model.time import NS_PER_SECOND
-from tael.storage.api import PartitionSize
 from tael.storage.clickhouse.client import ClickHouse, Limits
 from tael.storage.clickhouse.schema import KEPT
+from tael.storage.partitions import PartitionSize
 
 _COUNT = """SELECT toUInt32(_partition_id), count() FROM {database}.{table}
 WHERE _partition_id IN {{ids:Array(String)}} AND {tenants} GROUP BY 1"""
