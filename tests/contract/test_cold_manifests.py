@@ -13,8 +13,8 @@ from tael.cold import transitions as m
 from tael.cold.pages import head_key
 from tael.errors import Conflict, Damaged, Fenced, NotFound, Unavailable
 from tael.model.time import HOUR_NS, TimeRange
+from tests.support.cold_files import HOUR, a_file
 from tests.support.memory_objects import MemoryObjects
-from tests.unit.test_cold_manifest import HOUR, a_file
 
 NOW = HOUR + 50 * HOUR_NS
 Owners = Callable[[int], Awaitable[ManifestOwner]]

@@ -15,7 +15,7 @@ from tael.cold.manifest import Head, Manifest, OpenHour
 from tael.cold.plan import Partition, Partitions, Policy, next_step, waiting
 from tael.cold.transitions import Change
 from tael.model.time import HOUR_NS
-from tests.unit.test_cold_manifest import HOUR, NOW, a_file, rolled
+from tests.support.cold_files import HOUR, NOW, a_file, rolled
 
 Key = tuple[str, int]
 
