@@ -5,7 +5,7 @@ Unlike in PromQL, division by zero gives NaN, and series have no metric name.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final, TypeAlias
 
@@ -27,6 +27,7 @@ from tael.logql.ast import (
 from tael.logql.ast import Vector as Constant
 from tael.logql.errors import MatchingError
 from tael.logql.samples import Leaf, require_room
+from tael.model.series import Labels
 from tael.vectors import vectors
 from tael.vectors.aggregation import choose, groups, reduce
 from tael.vectors.annotations import Annotations
@@ -112,6 +113,11 @@ class _Evaluation:
                 return label_replace(vector, expr.dst, expr.replacement, expr.src, expr.regex, distinct=vector.values.shape[1] > 1)
 
 
+def _named(series: Sequence[Labels]) -> list[Labels]:
+    """The labels without those that are empty, which a range aggregation keeps, but matching and ``without`` do not."""
+    return [labels if all(value for _, value in labels) else tuple(pair for pair in labels if pair[1]) for labels in series]
+
+
 def _vector(value: Value) -> Vector:
     return vectors.of_scalar(value.values) if isinstance(value, Scalar) else value
 
@@ -120,7 +126,7 @@ def _aggregated(expr: VectorAggregation, vector: Vector) -> Vector:
     if expr.op in ("sort", "sort_desc"):
         return sort_by_value(vector, descending=expr.op == "sort_desc") if vector.values.shape[1] == 1 else vector
     grouping = expr.grouping or Grouping()
-    places = groups.group(vector.labels, grouping.labels, without=grouping.without)
+    places = groups.group(_named(vector.labels) if grouping.without else vector.labels, grouping.labels, without=grouping.without)
     if expr.param is None:
         return reduce.aggregate(expr.op, vector, places, Annotations(), 0)
     op = "bottomk" if expr.op == "bottomk" else "topk"
@@ -132,6 +138,8 @@ def _operated(expr: Binary, left: Value, right: Value) -> Value:
     # PromQL's quotient by zero is infinite; with a NaN divisor it is NaN, as in Loki.
     if expr.op == "/":
         right = replace(right, values=np.where(right.values == 0, np.nan, right.values))
+    if isinstance(left, Vector) and isinstance(right, Vector):
+        left, right = replace(left, labels=_named(left.labels)), replace(right, labels=_named(right.labels))
     try:
         if expr.op in COMPARISONS and not expr.return_bool:
             # Also series that the comparison leaves out must pair off.

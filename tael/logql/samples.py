@@ -13,8 +13,11 @@ import numpy as np
 
 from tael.errors import TooLarge
 from tael.logql.ast import (
+    Drop,
     Grouping,
     JsonParser,
+    Keep,
+    LabelFormat,
     LineFilter,
     LineFormat,
     LogfmtParser,
@@ -35,6 +38,10 @@ from tael.model.series import Floats, Labels, Longs, Samples
 
 EXTRACTION_ERROR: Final = "SampleExtractionErr"
 LINE_READERS: Final = (LineFilter, JsonParser, LogfmtParser, RegexpParser, PatternParser, UnpackParser)
+JOINED: Final = (
+    "count_over_time", "rate", "bytes_over_time", "bytes_rate", "sum_over_time", "min_over_time", "max_over_time", "avg_over_time",
+)  # fmt: skip
+"""What Loki computes by shards and joins by a vector aggregation."""
 BYTES: Final = ("bytes_over_time", "bytes_rate")
 
 _CONVERSIONS: Final[dict[str, Callable[[str], float]]] = {
@@ -72,6 +79,23 @@ class Leaf:
         if span.unwrap is not None and (own is None or own.without):
             return Grouping((*(own.labels if own else ()), span.unwrap.label), without=True)
         return own
+
+    def keeps_empty(self) -> bool:
+        """Whether a label that is there and empty tells its series apart and is shown, as one that ``| json a="x"`` does not find.
+
+        Loki drops it where it joins the series of several shards: those without some labels, and where fewer labels are left.
+        """
+        op, grouping = self.aggregation.op, self.aggregation.grouping
+        if self.outer is not None:
+            return not self.outer.without
+        if op not in JOINED:
+            return True
+        if grouping is not None:
+            return not grouping.without and op != "avg_over_time"
+        return not any(
+            isinstance(stage, Drop | Keep) or (isinstance(stage, LabelFormat) and any(item.rename for item in stage.formats))
+            for stage in self.aggregation.range.query.stages
+        )
 
     def hints(self) -> Hints:
         """The labels that parsers must find."""
@@ -135,7 +159,7 @@ class Extraction:
         self._unwrap = unwrap.label if unwrap else ""
         self._convert = _CONVERSIONS[unwrap.conversion if unwrap else ""]
         self._bytes = leaf.aggregation.op in BYTES
-        self._key = _key(leaf.grouping())
+        self._key = _key(leaf.grouping(), empty=leaf.keeps_empty())
         self._series = _Series()
 
     def add(self, rows: Iterable[Row]) -> None:
@@ -224,23 +248,25 @@ def checked_errors(labels: Iterable[Labels]) -> None:
             raise PipelineError(named)
 
 
-def _key(grouping: Grouping | None) -> Callable[[Row], Labels]:
+def _key(grouping: Grouping | None, *, empty: bool) -> Callable[[Row], Labels]:
+    """What tells a row's series from others. Without ``empty``, a label that is empty is none."""
     if grouping is None:
-        return lambda row: _pairs(row.labels())
+        return lambda row: _pairs(row.labels(), empty=empty)
     names = sorted(set(grouping.labels))
     hidden = frozenset(names)
 
     def key(row: Row) -> Labels:
         # A failed line is not grouped, so that the error's text shows its stream.
         if row.error:
-            return _pairs(row.labels())
+            return _pairs(row.labels(), empty=empty)
         if grouping.without:
-            return _pairs({name: value for name, value in row.labels().items() if name not in hidden})
+            return _pairs({name: value for name, value in row.labels().items() if name not in hidden}, empty=empty)
+        if empty:
+            return tuple([(name, value) for name in names if (value := row.get(name)) is not None])
         return tuple([(name, value) for name in names if (value := row.get(name))])
 
     return key
 
 
-def _pairs(labels: Mapping[str, str]) -> Labels:
-    # As in Loki, a label that is empty is none here, which a line can show.
-    return tuple(sorted([pair for pair in labels.items() if pair[1]]))
+def _pairs(labels: Mapping[str, str], *, empty: bool) -> Labels:
+    return tuple(sorted([pair for pair in labels.items() if empty or pair[1]]))
