@@ -76,6 +76,13 @@ class Parameters:
             raise Rejected(f"{text!r} is not a valid number", where=name, accepted="a number of at least 0")
         return value
 
+    def seconds(self, name: str) -> float | None:
+        """A length of time: seconds, or a duration such as 5m; None when left out."""
+        text = self.text(name)
+        if not text or text[-1].isdigit():
+            return self.number(name)
+        return parse_duration_ns(text, where=name) / NS_PER_SECOND
+
     def milliseconds(self, name: str) -> int | None:
         """Milliseconds, possibly with a fraction, as nanoseconds; None when left out."""
         value = self.number(name)

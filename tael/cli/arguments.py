@@ -133,6 +133,14 @@ class Duration(click.ParamType[str]):
             self.fail(str(error), param, ctx)
 
 
+class Step(Duration):
+    """A length of time; a number alone is seconds, as in Prometheus."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Convert to the API's form. Fails for text that is neither."""
+        return str(value).strip() if re.fullmatch(r"\s*\d+(?:\.\d+)?\s*", str(value)) else super().convert(value, param, ctx)
+
+
 class Severity(click.ParamType[str]):
     """A level in upper or lower case, or by another common name."""
 

@@ -8,7 +8,7 @@ import sys
 import click
 
 from tael import __version__
-from tael.cli.arguments import Duration
+from tael.cli.arguments import Duration, Step
 from tael.cli.failures import Root
 from tael.cli.options import Chosen, fields_options, global_options, log_filters, service_option, span_filters, time_range
 
@@ -59,7 +59,9 @@ def query_logs(options: Chosen, /, attribute: tuple[str, ...], fields: str, full
 @query.command(name="metrics")
 @global_options
 @click.option("--query", "expression", metavar="PROMQL", help="Evaluate this over the range instead of listing points.")
-@click.option("--step", type=float, metavar="SECONDS", help="Time between two evaluations of --query; by default there are about 250.")
+@click.option(
+    "--step", type=Step(), metavar="DURATION", help="Time between two evaluations of --query, such as 5m; by default there are about 250."
+)
 @service_option
 @click.option("--name", help="Name of the metric, in full, or of a family without _total, _bucket, _sum and _count.")
 @click.option("--metric-type", type=click.Choice(["gauge", "histogram", "sum", "summary"]), help="Only metrics of this type.")

@@ -115,6 +115,8 @@ async def test_promql_over_a_range(api: Api) -> None:
             "values": [[T0, 1.0], [T0 + 15, 4.0], [T0 + 30, 9.0]],
         }
     ]
+    words = await api.json("/api/v1/metrics/query", ("query", "orders_total"), ("step", "15s"), ("start", str(T0)), ("end", str(T0 + 30)))
+    assert words["series"] == answer["series"]
     histograms = await api.json(
         "/api/v1/metrics/query", ("query", "latency_seconds"), ("step", "60"), ("start", str(T0)), ("end", str(T0 + 60))
     )
@@ -128,6 +130,7 @@ async def test_promql_over_a_range(api: Api) -> None:
         ("/api/v1/metrics/query", {}, "query"),
         ("/api/v1/metrics/query", {"query": "up", "step": "0.001", "last": "1h"}, "steps"),
         ("/api/v1/metrics/query", {"query": "up", "step": "0"}, "seconds above 0"),
+        ("/api/v1/metrics/query", {"query": "up", "step": "often"}, "not a duration"),
         ("/api/v1/metrics/query", {"query": "up", "last": ""}, "last"),
         ("/api/v1/metrics", {"metric_type": "count"}, "metric_type"),
         ("/api/v1/metrics", {"limit": "0"}, "limit"),

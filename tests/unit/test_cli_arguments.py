@@ -7,7 +7,7 @@ from datetime import datetime, timedelta, timezone
 import click
 import pytest
 
-from tael.cli.arguments import LENGTHS, TIMES, Severity, duration, instant
+from tael.cli.arguments import LENGTHS, TIMES, Severity, Step, duration, instant
 from tael.cli.compact import PREVIEW, chosen, compact, compact_answer, has_place, known_fields
 from tael.errors import Rejected
 
@@ -171,3 +171,9 @@ def test_known_fields() -> None:
         "nosuch.a",
     ]
     assert known_fields({"spans": []}) == []
+
+
+def test_a_step_is_seconds_or_a_length_of_time() -> None:
+    assert [Step().convert(text, None, None) for text in ("15", "0.5", "5m", "2 hours")] == ["15", "0.5", "5m", "2h"]
+    with pytest.raises(click.UsageError, match="not a length of time"):
+        Step().convert("often", None, None)

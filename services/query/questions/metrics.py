@@ -230,13 +230,15 @@ def _type(family: Family | None) -> str:
 
 
 def steps_of(parameters: Parameters, now_ns: int) -> Steps:
-    """The steps of a range: ``step`` seconds apart, by default about 250 of them. Raises Rejected beyond 11,000."""
+    """The steps of a range: ``step`` apart, by default about 250 of them. Raises Rejected beyond 11,000."""
     has_range = any(parameters.text(name) for name in RANGE)
     found = parameters.time_range(now_ns=now_ns) if has_range else TimeRange(now_ns - _DEFAULT_RANGE_NS, now_ns)
     start_ms, end_ms = max(0, found.start_ns) // 1_000_000, min(found.end_ns, now_ns) // 1_000_000
-    given = parameters.number("step")
+    given = parameters.seconds("step")
     step_ms = int(given * 1000) if given is not None else max(_LEAST_STEP_MS, (end_ms - start_ms) // _STEPS)
     if step_ms < 1 or (end_ms - start_ms) // step_ms > _MAX_STEPS:
-        raise Rejected(f"more than {_MAX_STEPS:,} steps", where="step", accepted="seconds above 0, at most that many steps")
+        raise Rejected(
+            f"more than {_MAX_STEPS:,} steps", where="step", accepted="seconds above 0 or a duration such as 5m, at most that many steps"
+        )
     # Aligned to the end, so that the newest step is the end itself.
     return Steps(end_ms - max(0, end_ms - start_ms) // step_ms * step_ms, end_ms, step_ms)
