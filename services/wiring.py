@@ -201,7 +201,7 @@ def _sharded_readers(  # noqa: PLR0915  # a few for each port
         tiered.use([(shard.name, shards.client(shard.url)) for shard in shard_map.shards])
         spans.use(tiered.readers(lambda client, source, _: ClickHouseSpans(client, prices, source)))
         long_traces.use(tiered.readers(lambda client, source, _: ClickHouseLongTraces(client, prices, source)))
-        logs.use(tiered.readers(lambda client, source, _: ClickHouseLogs(client, source)))
+        logs.use(tiered.readers(lambda client, source, _: ClickHouseLogs(client, source, settings.logql_page_bytes)))
         spansets.use(tiered.readers(lambda client, source, _: ClickHouseSpansets(client, source)))
         topology.use(tiered.readers(lambda client, source, _: ClickHouseTopology(client, source)))
         series.use(tiered.readers(lambda client, source, labels: ClickHouseSeries(client, settings.promql_max_series, source, labels)))

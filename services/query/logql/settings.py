@@ -5,7 +5,7 @@ from __future__ import annotations
 from pydantic import Field
 
 from services.query.logql.engine import LogqlOptions
-from tael.runtime.config import Settings
+from tael.runtime.config import Bytes, Settings
 
 
 class LogqlSettings(Settings):
@@ -29,6 +29,13 @@ class LogqlSettings(Settings):
         ge=1000,
         alias="TAEL_LOGQL_MAX_SAMPLES",
         description="Maximum number of lines that one LogQL metric query may process row by row, where shards do not count them, and of the values (series by steps) that it may hold; a query over the limit fails.",
+    )
+    logql_page_bytes: Bytes = Field(
+        default="64MiB",  # type: ignore[assignment]  # parsed by the validator
+        ge=16 << 20,
+        le=1 << 30,
+        alias="TAEL_LOGQL_PAGE_BYTES",
+        description="How much of the lines that a LogQL query evaluates row by row is read at once from each shard; a query holds up to two such pages, which take several times as much memory. Where lines are long, pages have fewer.",
     )
 
     @property

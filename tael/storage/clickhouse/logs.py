@@ -35,15 +35,14 @@ _NARROW_LIMITS: Final = replace(QUERY_LIMITS, steps=False)
 _INSTEAD: Final = {"minutes": log_minutes.NONE, "line_names": "toUInt32(0)", "line_level": "''"}
 """On a shard without these columns nothing is known of a line, so that every one is read."""
 _LINE_LIMITS: Final = Limits(seconds=30, memory_bytes=1 << 30)
-_LINE_SETTINGS: Final = {"max_result_bytes": 64 << 20, "result_overflow_mode": "throw"}
-"""A page of longer lines is refused, and asked for again with fewer of them."""
 
 
 class ClickHouseLogs:
-    """See LogReader."""
+    """See LogReader. A page of lines of more than ``page_bytes`` is refused with TooLarge."""
 
-    def __init__(self, clickhouse: ClickHouse, source: Source | None = None) -> None:
+    def __init__(self, clickhouse: ClickHouse, source: Source | None = None, page_bytes: int = 64 << 20) -> None:
         self._clickhouse = clickhouse
+        self._line_settings = {"max_result_bytes": page_bytes, "result_overflow_mode": "throw"}
         self._source = source or HotTables(clickhouse.database)
 
     async def find_logs(self, tenant: str, query: LogQuery) -> Answer[list[LogRecord]]:
@@ -82,7 +81,7 @@ class ClickHouseLogs:
 
     async def _entries(self, statement: Statement, columns: LineColumns, limits: Limits = _LINE_LIMITS) -> list[Entry]:
         body = await lacking.answered(
-            lambda sql: self._clickhouse.native(sql, statement.parameters, limits, _LINE_SETTINGS), statement.sql, _INSTEAD
+            lambda sql: self._clickhouse.native(sql, statement.parameters, limits, self._line_settings), statement.sql, _INSTEAD
         )
         return await asyncio.to_thread(columns.entries, body)
 
