@@ -6,6 +6,7 @@ import hashlib
 import io
 import secrets
 import time
+from typing import Any
 
 import pytest
 from pyarrow import parquet
@@ -115,6 +116,24 @@ async def test_a_move_that_was_cut_off_is_untangled_although_a_tenants_rows_have
     cold.crash_at = ""
     await cold.roll()
     assert sorted((file.tenant, file.rows) for file in (await cold.manifest()).files("spans")) == [("short", 1), ("t1", 2)]
+
+
+async def test_a_span_that_is_sent_again_after_a_move_leaves_its_more_complete_copy(cold: Cold) -> None:
+    """The move was complete and nobody had recorded it: copies that differ both stay, and readers choose; one that is equal counts once."""
+    ids: dict[str, Any] = {"trace_id": b"t" * 16, "span_id": b"s" * 8}
+    equal = wire_span(1)
+    await cold.tier.store(of_service("shop", wire_span(0, status=2, attributes={"step": "a", "user.id": "u"}, **ids), equal))
+    cold.crash_at = "moved"
+    with pytest.raises(Crash):
+        await finish(await cold.roller())
+    assert [one.rows for one in (await cold.store().partitions()).rolling if one.table == "spans"] == [2]
+    await cold.tier.store(of_service("shop", wire_span(0, attributes={"step": "a"}, **ids), equal))
+    cold.crash_at = ""
+    await cold.roll()
+    files = (await cold.manifest()).files("spans")
+    rows = [row for file in files for row in parquet.read_table(io.BytesIO(await cold.objects.get(file.key))).to_pylist()]
+    assert sorted(row["status_code"] for row in rows if row["span_id"] == ids["span_id"]) == [0, 2]
+    assert len(rows) == 3
 
 
 async def test_a_zombie_commits_nothing(cold: Cold) -> None:

@@ -18,6 +18,7 @@ from tael.storage.clickhouse import parquet, rollup, thinned
 from tael.storage.clickhouse.client import ClickHouse, Limits, Row
 from tael.storage.clickhouse.parquet import Columns
 from tael.storage.clickhouse.rows import text
+from tael.storage.clickhouse.span_expressions import RANKS as SPAN_RANKS
 from tael.storage.rolling import Pace
 
 _PARTITIONS: Final = """SELECT table, toUInt32(partition_id), sum(rows), sum(bytes_on_disk), toUnixTimestamp(max(modification_time))
@@ -28,6 +29,8 @@ _FREE: Final = "SELECT min(free_space) FROM system.disks WHERE is_remote = 0"
 # alter_sync = 2: wait for every replica of the shard, because readers may ask any of them.
 _MOVE: Final = "ALTER TABLE {database}.{table} MOVE PARTITION ID {{id:String}} TO TABLE {database}.{table}_rolling SETTINGS alter_sync = 2"
 _DROP: Final = "ALTER TABLE {database}.{table}_rolling DROP PARTITION ID {{id:String}} SETTINGS alter_sync = 2"
+_COPY_IDS: Final = {"spans": SPAN_RANKS}
+"""What tells copies of an item apart that have the same ids: of a span that was sent again, the most complete copy has to stay."""
 _IN_BOTH: Final = """SELECT count(), countIf({ids} IN (SELECT {ids} FROM {database}.{table} WHERE _partition_id = {{id:String}}))
 FROM {database}.{table}_rolling WHERE _partition_id = {{id:String}}"""
 _DROP_COPIES: Final = """ALTER TABLE {database}.{table}_rolling DELETE IN PARTITION ID {{id:String}}
@@ -145,9 +148,10 @@ class ClickHouseRolling(ColdFiles):
         """See RollStore.
 
         The engine copies every part before it removes the first one. So if the move was cut off, all rows of the rolling table are in the hot table as
-        well, except those that a retention has deleted there since; rows that came late after a complete move are different ones.
+        well, except those that a retention has deleted there since; rows that came late after a complete move are different ones, or equal copies.
         """
-        names = {"database": self._clickhouse.database, "table": hour.table, "ids": f"({', '.join(ROLLED[hour.table].ids)})"}
+        ids = (*ROLLED[hour.table].ids, *_COPY_IDS.get(hour.table, ()))
+        names = {"database": self._clickhouse.database, "table": hour.table, "ids": f"({', '.join(ids)})"}
         [(rows, twice)] = await self._clickhouse.query(_IN_BOTH.format(**names), {"id": hour.partition_id}, _CHECK_LIMITS)
         # The copies in the rolling table are dropped and not those in the hot one, which may have got late rows since.
         if int(rows) == int(twice):
