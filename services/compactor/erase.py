@@ -176,9 +176,9 @@ class Eraser:
         store = self._store(shard)
         if what.kind != "tenant":
             return await store.erase_rest(what)
-        # Held meanwhile: records that came after the request must not roll between the search of the cold tier and that of the hot one.
+        # Held meanwhile: rows that came after the request must not roll between the search of the cold tier and that of the hot one.
         async with self._cold(shard, lease) as cold:
-            return await store.erase_rest(what, await cold.later_streams(what))
+            return await store.erase_rest(what, await cold.later(what))
 
     async def _condemned(self, deletion: Deletion, shard: ShardAddress) -> str:
         left = await self._store(shard).condemned(deletion.id)

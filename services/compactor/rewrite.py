@@ -114,13 +114,14 @@ class ColdEraser:
         """Those of ``traces`` with spans in files that came after the request."""
         return await self._reading(await self._spans_of(what, traces), lambda readable: self._store.later_traces(what, traces, readable))
 
-    async def later_streams(self, what: Erasure) -> Kept:
-        """The streams and hours of a tenant's log records in files that came after the request, in hours that began before it; None if not all files can be
-        read.
-        """
-        files = [file for file in await self._files("logs", what.tenant) if file.hour_ns <= what.before_ns]
-        found = await self._reading(files, lambda readable: self._store.later_streams(what, readable))
-        return None if self._unread else found
+    async def later(self, what: Erasure) -> Kept | None:
+        """What a tenant's rows in files need that came after the request, in hours that began before it; None if not all files can be read."""
+        spans, logs = [
+            [file for file in await self._files(table, what.tenant) if file.hour_ns <= what.before_ns] for table in ("spans", "logs")
+        ]
+        traces = await self._reading(spans, lambda readable: self._store.all_later_traces(what, readable))
+        streams = await self._reading(logs, lambda readable: self._store.later_streams(what, readable))
+        return None if self._unread else Kept(traces, streams)
 
     async def loose_items(self, what: Erasure) -> Sequence[bytes]:
         """See EraseStore; searches the files."""

@@ -11,7 +11,6 @@ from tael.storage.rolling import Pace
 
 StreamHour: TypeAlias = tuple[int, int]
 """A stream of logs, and the start of an hour in ns."""
-Kept: TypeAlias = Collection[StreamHour] | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +34,14 @@ class Selection:
     traces: tuple[bytes, ...] = ()
     hashes: tuple[bytes, ...] = ()
     hour_ns: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """What a deletion of a tenant leaves because rows in the cold tier came after the request: traces with spans, and streams with log records in an hour."""
+
+    traces: Collection[bytes] = ()
+    streams: Collection[StreamHour] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,11 +90,11 @@ class EraseStore(Protocol):
         """
         ...
 
-    async def erase_rest(self, what: Erasure, kept: Kept = ()) -> int:
+    async def erase_rest(self, what: Erasure, kept: Kept | None = None) -> int:
         """Delete what is in no such trace and return how many rows: log records of the user or session and what suggestions remember of them, or all
         data of a tenant but its payloads.
 
-        ``kept`` are streams of the tenant with later records in the cold tier, which stay; all of its streams if it is None.
+        The index of the tenant's traces, and its streams, stay where later rows need them, in the hot tier or as ``kept`` says; all of them if it is None.
         """
         ...
 
@@ -124,6 +131,10 @@ class ColdEraseStore(Protocol):
 
     async def later_traces(self, what: Erasure, traces: Sequence[bytes], files: Sequence[ColdFile]) -> frozenset[bytes]:
         """Those of ``traces`` of which these files have spans that came after ``before_ns``."""
+        ...
+
+    async def all_later_traces(self, what: Erasure, files: Sequence[ColdFile]) -> frozenset[bytes]:
+        """The traces of which these files have spans that came after ``before_ns``."""
         ...
 
     async def later_streams(self, what: Erasure, files: Sequence[ColdFile]) -> frozenset[StreamHour]:

@@ -23,6 +23,7 @@ from tael.cluster.shard import SHARD_MAP_KEY, ShardAddress, ShardMap
 from tael.cold.files import ROLLED
 from tael.errors import Rejected, Unavailable
 from tael.model.signals import LOGS, METRICS, TRACES
+from tael.storage.clickhouse import erase as hot_erase
 from tael.storage.clickhouse.client import ClickHouse
 from tael.storage.clickhouse.erase import ClickHouseErase
 from tael.storage.clickhouse.schema import KEPT
@@ -240,6 +241,22 @@ async def test_streams_of_later_records_stay_wherever_these_are(place: Place) ->
     assert (await place.left())[1] == ["new"]
     streams = await place.texts("SELECT DISTINCT toString(stream) FROM db.log_streams WHERE tenant = 't1'")
     assert streams == await place.cold_rows("logs", "toString(stream)")
+
+
+async def test_traces_with_later_spans_stay_in_the_index_wherever_these_are(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    """When a tenant is deleted that goes on sending: a trace by its id is found by the index alone. However few traces a statement may name."""
+    monkeypatch.setattr(hot_erase, "_ITEMS_AT_ONCE", 1)
+    ids = [bytes([number]) * 16 for number in range(1, 6)]
+    await place.write(
+        "t1", RECEIVED_NS, of_service("shop", *(wire_span(at, trace_id=one, span_id=b"first---") for at, one in enumerate(ids)))
+    )
+    deletion = await place.ask("tenant", "t1")
+    for trace_id in (ids[1], ids[4]):
+        await place.write("t1", LATER_NS, of_service("shop", wire_span(7, trace_id=trace_id, span_id=b"again---")))
+    await place.cold.roll()
+    await place.write("t1", LATER_NS, of_service("shop", wire_span(8, trace_id=ids[2], span_id=b"again---")))
+    await finish(place, deletion)
+    assert (await place.left())[2] == [ids[at].hex().upper() for at in (1, 2, 4)]
 
 
 async def test_a_deletion_is_finished_by_another_compactor_after_a_crash_at_any_statement(place: Place) -> None:

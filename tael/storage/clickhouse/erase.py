@@ -38,6 +38,8 @@ _BEFORE: Final = instant("before")
 OF_TRACES: Final = "trace_id IN (SELECT arrayJoin(arrayMap(id -> toFixedString(unhex(id), 16), {traces:Array(String)})))"
 LATER: Final = f"tenant = {{tenant:String}} AND {OF_TRACES} AND received_at > {_BEFORE}"
 """The condition that a span came after the request. Its trace keeps its index, which is needed to find the span."""
+_LAST_ID: Final = "ff" * 16
+_BETWEEN: Final = "hex(trace_id) > upper({above:String}) AND hex(trace_id) <= upper({most:String})"
 OF_AN_HOUR: Final = "hour = toDateTime({hour:Int64}, 'UTC')"
 OF_HASHES: Final = "hash IN (SELECT arrayJoin(arrayMap(h -> toFixedString(unhex(h), 32), {hashes:Array(String)})))"
 OF_A_TRACE: Final = ("logs", "exemplars", "spans")
@@ -50,7 +52,7 @@ LOOSE: Final = f"trace_id = {NO_ITEM} AND notEmpty({OF_LOG})"
 """The condition that a log record is in no trace and refers to payloads."""
 _NOT_COLD: Final = "(stream, toUnixTimestamp(hour)) NOT IN (SELECT pair.1, pair.2 FROM (SELECT arrayJoin(arrayZip({streams:Array(UInt64)}, {hours:Array(UInt32)})) AS pair))"
 _ITEMS_AT_ONCE: Final = 1_000
-_WHOLE_OF_A_TENANT: Final = tuple(table for table in KEPT if table not in (*_OF_PAYLOADS, "logs", "log_streams"))
+_WHOLE_OF_A_TENANT: Final = tuple(table for table in KEPT if table not in (*_OF_PAYLOADS, "logs", "log_streams", "trace_index"))
 CONDEMNED: Final = "tael_condemned_payloads"
 """The table of payloads that await their second look."""
 
@@ -90,7 +92,7 @@ class ClickHouseErase(Mutations):
         where = f"tenant = {{tenant:String}} AND {OF_TRACES} AND trace_id NOT IN ({later})"
         return await self._delete("trace_index", where, parameters_of(what, traces))
 
-    async def erase_rest(self, what: Erasure, kept: Kept = ()) -> int:
+    async def erase_rest(self, what: Erasure, kept: Kept | None = None) -> int:
         """See EraseStore."""
         if what.kind == "trace":
             return 0
@@ -100,11 +102,28 @@ class ClickHouseErase(Mutations):
             rows += sum(
                 [await self._delete(named, before_request(table), parameters) for table in _WHOLE_OF_A_TENANT for named in _tables(table)]
             )
-            return rows + (await self._delete_streams(parameters, kept) if kept is not None else 0)
+            if kept is not None:
+                rows += await self._delete_traces(parameters, kept.traces) + await self._delete_streams(parameters, kept.streams)
+            return rows
         of_nobody = condition("logs", Selection(what))
         rows = sum([await self._delete_lines(named, of_nobody, parameters) for named in _tables("logs")])
         for table in KEY_TABLES.values():
             await self._forget(table, what)
+        return rows
+
+    async def _delete_traces(self, parameters: Mapping[str, Any], kept: Collection[bytes]) -> int:
+        """Delete the index of a tenant's traces, except of those with spans that came after the request, which are found by it."""
+        later = " UNION ALL ".join(
+            f"SELECT trace_id FROM {self._named(table)} WHERE tenant = {{tenant:String}} AND received_at > {_BEFORE}"  # noqa: S608  # the same
+            for table in _tables("spans")
+        )
+        rows, named = 0, sorted(trace_id.hex() for trace_id in kept)
+        # A statement names a thousand traces at most, and is about the ids up to the last of these.
+        for start in range(0, len(named) + 1, _ITEMS_AT_ONCE):
+            batch = named[start : start + _ITEMS_AT_ONCE]
+            bounds = {"above": named[start - 1] if start else "", "most": batch[-1] if start + _ITEMS_AT_ONCE < len(named) else _LAST_ID}
+            where = f"{before_request('trace_index')} AND {_BETWEEN} AND NOT {OF_TRACES} AND trace_id NOT IN ({later})"
+            rows += await self._delete("trace_index", where, {**parameters, **bounds, "traces": batch})
         return rows
 
     async def _delete_streams(self, parameters: Mapping[str, Any], kept: Collection[StreamHour]) -> int:

@@ -47,6 +47,12 @@ class ClickHouseColdErase(ColdFiles, Mutations):
         found = [await self._ask(batch, "DISTINCT trace_id", f"WHERE {LATER}", parameters_of(what, traces)) for batch in _batches(files)]
         return frozenset(bytes(trace_id) for rows in found for (trace_id,) in rows)
 
+    async def all_later_traces(self, what: Erasure, files: Sequence[ColdFile]) -> frozenset[bytes]:
+        """See ColdEraseStore."""
+        where = f"WHERE received_at > {instant('before')}"
+        found = [await self._ask(batch, "DISTINCT trace_id", where, parameters_of(what)) for batch in _batches(files)]
+        return frozenset(bytes(trace_id) for rows in found for (trace_id,) in rows)
+
     async def later_streams(self, what: Erasure, files: Sequence[ColdFile]) -> frozenset[StreamHour]:
         """See ColdEraseStore."""
         columns, where = "DISTINCT stream, toUnixTimestamp(toStartOfHour(timestamp))", f"WHERE received_at > {instant('before')}"
