@@ -12,7 +12,10 @@ from tael.storage.erase import Erasure
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A span, log record or sample that was written. ``number`` identifies it in answers, ``hour`` counts the model's hours, ``trace`` is 0 for none."""
+    """A span, log record or sample that was written. ``number`` identifies it in answers, ``hour`` counts the model's hours, ``trace`` is 0 for none.
+
+    ``said`` is the word by which the payload that it refers to is known; empty if it refers to none.
+    """
 
     signal: str
     tenant: str
@@ -20,6 +23,7 @@ class Row:
     number: int
     trace: int
     received_ns: int
+    said: str = ""
 
     @property
     def trace_id(self) -> bytes:
@@ -32,6 +36,11 @@ class Row:
         return "" if self.signal == METRICS or self.number % 3 == 0 else user_of(self.trace or self.number)
 
 
+def content_of(word: str) -> str:
+    """The content of the payload that is known by this word."""
+    return f"{word} {'and so on ' * 20}"
+
+
 def user_of(number: int) -> str:
     """One of two users."""
     return f"user-{number % 2}"
@@ -40,15 +49,18 @@ def user_of(number: int) -> str:
 @dataclass(slots=True)
 class Ledger:
     """``must`` are the rows that have to be readable. ``may`` are those that are being deleted, or that their retention may have removed: whether they are
-    readable is open, but not twice. Every other row must not be.
+    readable is open, but not twice. Every other row must not be. ``kept`` are the rows that no finished deletion has taken: their payloads may stay.
     """
 
     must: set[Row] = field(default_factory=set)
     may: set[Row] = field(default_factory=set)
+    kept: set[Row] = field(default_factory=set)
 
     def write(self, rows: Iterable[Row]) -> None:
         """These rows are there from now on."""
-        self.must.update(rows)
+        rows = set(rows)
+        self.must |= rows
+        self.kept |= rows
 
     def release(self, rows: Iterable[Row]) -> None:
         """These rows may disappear from now on."""
@@ -61,6 +73,19 @@ class Ledger:
         rows = set(rows)
         assert not rows & self.must
         self.may -= rows
+
+    def erase(self, rows: Iterable[Row]) -> None:
+        """A deletion of these rows is done."""
+        self.remove(rows)
+        self.kept -= set(rows)
+
+    def check_words(self, tenant: str, found: set[str]) -> None:
+        """Whether the payloads that were found are those that rows refer to, and perhaps those of rows that were not deleted, but are past their retention."""
+
+        def of(rows: Iterable[Row]) -> set[str]:
+            return {row.said for row in rows if row.tenant == tenant and row.said}
+
+        assert (of(self.must) - found, found - of(self.kept)) == (set(), set()), "payloads that are lost, and that should be gone"
 
     def taken_by(self, what: Erasure) -> set[Row]:
         """The rows that a deletion takes; of a user those of whole traces, if what names the user there is not being removed itself."""
