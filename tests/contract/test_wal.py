@@ -266,6 +266,16 @@ async def test_a_connection_to_a_silent_server_is_closed(nats_server: NatsServer
             assert not accepted[1].transport.is_closing()
 
 
+async def test_a_read_that_may_not_wait_takes_everything(nats_server: NatsServer, nats_client: Client) -> None:
+    """Also where there is more than one answer of the server holds."""
+    appender, reader = await open_log(nats_server, nats_client)
+    for number in range(300):
+        await appender.append(0, TRACES, bytes(10), 1, str(number))
+    entries = await reader.read(Mark(), max_items=10**6, max_bytes=10**9, wait_seconds=0)
+    assert [entry.sequence for entry in entries] == list(range(1, 301))
+    assert await reader.read(Mark(300), max_items=10**6, max_bytes=10**9, wait_seconds=0) == []
+
+
 async def test_reads_go_on_from_any_sequence(nats_server: NatsServer, nats_client: Client) -> None:
     """A successor starts where the lease says; one that was cancelled in the middle of a read loses nothing."""
     appender, reader = await open_log(nats_server, nats_client)

@@ -31,7 +31,8 @@ if TYPE_CHECKING:
 
 # An answer also ends at _FETCH_BYTES, which joined appends reach first.
 _FETCH = 128
-_POLL_SECONDS = 0.05
+# A poll reads the anchor again, up to a megabyte, so a long wait has few of them; the last one is at its end, whenever the others were.
+_POLL_SECONDS, _LONG_POLL_SECONDS, _POLLS = 0.05, 0.2, 5
 # After so long without an entry, poll this slowly: polls are most of what an idle suite costs.
 _IDLE_AFTER_SECONDS, _IDLE_POLL_SECONDS = 5.0, 0.25
 _LOOK_EVERY_SECONDS = 2.0
@@ -63,28 +64,34 @@ class JetStreamReader:
         # Continue where the last call ended; from any other place the entries fetched ahead are of no use.
         if after.sequence != self._returned or not self._created_ns:
             await self._start_behind(after)
+        pause = min(max(_POLL_SECONDS, wait_seconds / _POLLS), _LONG_POLL_SECONDS)
         entries: list[Entry] = []
-        items = size = 0
-        while True:
-            while self._ahead and items < max_items and size < max_bytes:
-                entry = self._ahead.popleft()
-                entries.append(entry)
-                items, size = items + entry.items, size + len(entry.body)
-            if entries:
-                self._returned = entries[-1].sequence
-            if items >= max_items or size >= max_bytes:
-                return entries
+        while not self._take(entries, max_items, max_bytes):
+            left = deadline - time.monotonic()
             try:
                 await self._fetch()
             except (Unavailable, Diverged):
                 if entries:  # return them first: the WAL may not hold them any more
-                    return entries
+                    break
                 raise
-            if not self._ahead:
-                left = deadline - time.monotonic()
-                if left <= 0:
-                    return entries
-                await asyncio.sleep(min(left, _POLL_SECONDS))
+            # An answer that left entries out is followed by the next one at once.
+            if self._ahead and self._reported_last > self._fetched.sequence:
+                continue
+            if left <= 0:
+                self._take(entries, max_items, max_bytes)
+                break
+            await asyncio.sleep(min(left, pause))
+        return entries
+
+    def _take(self, entries: list[Entry], max_items: int, max_bytes: int) -> bool:
+        """Move fetched entries to ``entries`` until these have one of the sizes; returns whether they have."""
+        items, size = sum(entry.items for entry in entries), sum(len(entry.body) for entry in entries)
+        while self._ahead and items < max_items and size < max_bytes:
+            entry = self._ahead.popleft()
+            entries.append(entry)
+            items, size = items + entry.items, size + len(entry.body)
+            self._returned = entry.sequence
+        return items >= max_items or size >= max_bytes
 
     async def read_range(self, first: int, last: Mark) -> Sequence[Entry]:
         """See WalReader."""
