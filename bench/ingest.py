@@ -30,7 +30,7 @@ import psutil
 from rich.console import Console
 from rich.table import Table
 
-from bench.load import METHOD, Stamper
+from bench.load import CLIENTS, METHOD, Stamper
 from tests.support.suite import Suite
 
 _PROBE_EVERY_SECONDS, _PROBE_POLL_SECONDS, _PROBE_GIVE_UP_SECONDS = 1.0, 0.1, 60.0
@@ -143,7 +143,9 @@ def _ask_shards(suite: Suite, sql: str) -> list[int]:
     return totals
 
 
-def measure(signal: str, spans: int, seconds: float, shards: int, directory: Path, settings: dict[str, str]) -> dict[str, Any]:
+def measure(
+    signal: str, spans: int, seconds: float, shards: int, directory: Path, settings: dict[str, str], client: str = "grpc"
+) -> dict[str, Any]:
     """Run once from a new data directory, with these settings in addition to the suite's own."""
     target = TARGETS[signal]
     observed, done = Observed(), threading.Event()
@@ -165,10 +167,12 @@ def measure(signal: str, spans: int, seconds: float, shards: int, directory: Pat
             str(spans),
             "--seconds",
             str(seconds),
+            "--client",
+            client,
         ]
         generator = subprocess.run(command, check=True, capture_output=True, text=True, timeout=seconds + 120)
         result: dict[str, Any] = json.loads(generator.stdout)
-        result["generator_cpu_seconds"] = round(sum(os.times()[2:4]), 1)
+        result.setdefault("generator_cpu_seconds", round(sum(os.times()[2:4]), 1))
         finished = time.monotonic()
         deadline = finished + 180
         while stored_rows(suite, target) < result[target.noun] and time.monotonic() < deadline:
@@ -223,6 +227,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=60)
     parser.add_argument("--shards", type=int, default=1)
     parser.add_argument("--set", action="append", default=[], help="a setting of the suite as NAME=VALUE; may be repeated")
+    parser.add_argument("--client", choices=CLIENTS, default="grpc", help="see bench.load")
     parser.add_argument("--json", action="store_true", help="print JSON instead of tables")
     chosen = parser.parse_args()
     broken = False
@@ -232,7 +237,15 @@ def main() -> None:
             result = {
                 "signal": chosen.signal,
                 "items_a_request": spans,
-                **measure(chosen.signal, spans, chosen.seconds, chosen.shards, directory, dict(each.split("=", 1) for each in chosen.set)),
+                **measure(
+                    chosen.signal,
+                    spans,
+                    chosen.seconds,
+                    chosen.shards,
+                    directory,
+                    dict(each.split("=", 1) for each in chosen.set),
+                    chosen.client,
+                ),
             }
         finally:
             shutil.rmtree(directory, ignore_errors=True)
