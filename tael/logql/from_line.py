@@ -7,15 +7,32 @@ which hides the parsed label. Lines that pass are filtered again, row by row.
 
 from __future__ import annotations
 
-import math
 import re
-from collections.abc import Iterator
 from typing import Final
 
-from tael.logql.ast import DurationFilter, JsonParser, LabelFilter, LogfmtParser, NumberFilter, SizeFilter, Stage, TextFilter
+from tael.logql.ast import (
+    BothFilters,
+    DurationFilter,
+    EitherFilter,
+    IpFilter,
+    JsonParser,
+    LabelFilter,
+    LogfmtParser,
+    NumberFilter,
+    PatternParser,
+    RegexpParser,
+    SizeFilter,
+    Stage,
+    TextFilter,
+)
 from tael.logql.errors import ERROR, ERROR_DETAILS, PRESERVE_ERROR
+from tael.logql.from_captures import SIMPLE, captured
 from tael.logql.levels import LEVEL
+from tael.logql.number_text import passing
 from tael.logql.row import EXTRACTED
+from tael.logql.stages.json_path import json_path
+from tael.logql.stages.logfmt import logfmt_key
+from tael.logql.stages.names import label_name
 from tael.model.patterns import compiled
 from tael.model.predicate import EVERYTHING, Compare, Contains, Not, Or, Predicate, Regex, intrinsic
 from tael.model.series import Matcher
@@ -33,39 +50,62 @@ _OWN: Final = frozenset(
 _WORD: Final = re.compile("[a-zA-Z0-9]+")
 _PLAIN: Final = re.compile(r'[^\s"\\\ufffd]*')
 """The beginning of a value that is written in the line as it is."""
-_SIMPLE: Final = re.compile(r"(?:[A-Za-z0-9_.|)*+\-/:]|\((?!\?))*")
-"""Regular expressions that match a text in a line as they match it alone."""
+_KEY: Final = re.compile(r"[!#-\[\]-~]+")
+"""Keys that are written in JSON as they are."""
 _END: Final = r'(?:["\x00-\x20,}\]]|$)'
-_MAX_EXACT: Final = 1 << 53
 
 
 def may_pass(stage: LabelFilter, parser: Stage) -> Predicate:
     """What every line satisfies whose label, found by the parser, passes a filter of one label; EVERYTHING where nothing is known."""
-    if not isinstance(parser, JsonParser | LogfmtParser) or parser.extractions or (isinstance(parser, LogfmtParser) and parser.keep_empty):
+    if isinstance(stage, IpFilter | BothFilters | EitherFilter):
         return EVERYTHING
-    logfmt = isinstance(parser, LogfmtParser)
-    match stage:
-        case TextFilter(matcher=matcher):
-            name, value = matcher.name, _text(matcher)
-        case NumberFilter(name=name):
-            value = _number(stage, r"\x00-\x20" if logfmt else r",}\]\s")
-        case DurationFilter(name=name) | SizeFilter(name=name):
-            # What cannot be read passes too, as an error, but a label that is missing does not.
-            value = ""
-        case _:
-            return EVERYTHING
+    name = stage.matcher.name if isinstance(stage, TextFilter) else stage.name
     words = _WORD.findall(name)
     # A digit at the beginning of an attribute's key gets a prefix, and a label of a name that the record has a suffix.
-    if value is None or not words or name in _OWN or name.startswith("key_") or name.endswith(EXTRACTED):
+    if not words or name in _OWN or name.startswith("key_") or name.endswith(EXTRACTED):
         return EVERYTHING
-    return Or(
-        (
-            Regex(_BODY, f"{_key(words, logfmt=logfmt)}{value}"),
-            Contains(_BODY, "\\"),
-            Not(_STRING),
-            Regex(intrinsic("attribute_keys"), _keys(words)),
-        )
-    )
+    found = _found(stage, name, parser)
+    if found == EVERYTHING:
+        return found
+    return Or((found, Not(_STRING), Regex(intrinsic("attribute_keys"), _keys(words))))
+
+
+def _found(stage: TextFilter | NumberFilter | DurationFilter | SizeFilter, name: str, parser: Stage) -> Predicate:
+    """What a line satisfies whose label ``name``, which the parser finds, passes a filter."""
+    if isinstance(parser, PatternParser | RegexpParser):
+        return captured(stage, name, parser)
+    if not isinstance(parser, JsonParser | LogfmtParser):
+        return EVERYTHING
+    value, key = _value(stage, parser), _key_of(name, parser)
+    return EVERYTHING if value is None or key is None else Or((Regex(_BODY, key + value), Contains(_BODY, "\\")))
+
+
+def _value(stage: TextFilter | NumberFilter | DurationFilter | SizeFilter, parser: JsonParser | LogfmtParser) -> str | None:
+    """A regular expression of what follows the key where the label passes; None where a missing label passes too."""
+    logfmt = isinstance(parser, LogfmtParser)
+    if isinstance(stage, TextFilter):
+        return _text(stage.matcher)
+    # Where a label is asked for by a path, or empty ones are kept, a line without it has the empty text, which is no number and passes as an error.
+    if parser.extractions or (isinstance(parser, LogfmtParser) and parser.keep_empty):
+        return None
+    if isinstance(stage, NumberFilter):
+        return _number(stage, r"\x00-\x20" if logfmt else r",}\]\s")
+    # What cannot be read passes too, as an error, but a label that is missing does not.
+    return ""
+
+
+def _key_of(name: str, parser: JsonParser | LogfmtParser) -> str | None:
+    """A regular expression of the end of the key of a label, and of what is between it and the value; None where it is not known."""
+    if not parser.extractions:
+        return _key(_WORD.findall(name), logfmt=isinstance(parser, LogfmtParser))
+    paths = [extraction.expression for extraction in parser.extractions if extraction.label == name]
+    if len(paths) != 1:
+        return None
+    if isinstance(parser, LogfmtParser):
+        words = _WORD.findall(label_name(logfmt_key(paths[0])))
+        return _key(words, logfmt=True) if words else None
+    last = json_path(paths[0])[-1]
+    return rf'"{re.escape(last)}"\s*:\s*' if isinstance(last, str) and _KEY.fullmatch(last) else None
 
 
 def _key(words: list[str], *, logfmt: bool) -> str:
@@ -92,53 +132,12 @@ def _text(matcher: Matcher) -> str | None:
         plain = _PLAIN.match(matcher.value)
         kept = plain[0] if plain else ""
         # An object may be the value too: {"a": {"": "x"}} also gives the label a.
-        return rf'(?:\{{|"?{re.escape(kept)}{_END if kept == matcher.value else ""})' if matcher.value else None
+        return rf'(?:[\[{{]|"?{re.escape(kept)}{_END if kept == matcher.value else ""})' if matcher.value else None
     if matcher.op == "!~" or compiled(matcher.value).fullmatch(""):
         return None
-    return rf'(?:\{{|"?(?s:{matcher.value}))' if _SIMPLE.fullmatch(matcher.value) else ""
+    return rf'(?:[\[{{]|"?(?s:{matcher.value}))' if SIMPLE.fullmatch(matcher.value) else ""
 
 
 def _number(stage: NumberFilter, ends: str) -> str:
-    """The same for a number, which one of ``ends`` follows: whole numbers in plain digits pass by their value, and whatever else, which may be one or be none."""
-    digits = "|".join(_digits(*_between(stage.op, stage.value)))
-    plain = rf"0*(?:{digits})(?:[^0-9]|$)|" if digits else ""
-    return rf'(?:"(?:[^0-9]|{plain}[0-9]+[^0-9"])|[^0-9"\s]|{plain}[0-9]+[^0-9{ends}])'
-
-
-def _between(op: str, value: float) -> tuple[int, int | None]:
-    """The least and the greatest whole number, not negative, that passes; None for no greatest."""
-    if not abs(value) < _MAX_EXACT or op == "!=":
-        return 0, None
-    if op in ("=", "=="):
-        return math.ceil(value), math.floor(value)
-    if op in (">", ">="):
-        return math.floor(value) + 1 if op == ">" else math.ceil(value), None
-    return 0, math.ceil(value) - 1 if op == "<" else math.floor(value)
-
-
-def _digits(least: int, most: int | None) -> Iterator[str]:
-    """Regular expressions that together match the numbers of the interval, and at least a digit, after any further zeros."""
-    least = max(least, 0)
-    if most is None:
-        yield from _at_least(str(least)) if least else ["[0-9]+"]
-    elif least == most:
-        yield str(least)
-    elif least == 0 < most + 1:
-        yield from _at_most(str(most))
-
-
-def _at_least(digits: str) -> Iterator[str]:
-    yield digits
-    yield f"[1-9][0-9]{{{len(digits)},}}"
-    for place, digit in enumerate(digits):
-        if digit < "9":
-            yield f"{digits[:place]}[{int(digit) + 1}-9][0-9]{{{len(digits) - place - 1}}}"
-
-
-def _at_most(digits: str) -> Iterator[str]:
-    yield digits
-    if len(digits) > 1:
-        yield f"[0-9]{{1,{len(digits) - 1}}}"
-    for place, digit in enumerate(digits):
-        if digit > "0":
-            yield f"{digits[:place]}[0-{int(digit) - 1}][0-9]{{{len(digits) - place - 1}}}"
+    """The same for a number, which one of ``ends`` follows: plain digits pass by their value, and whatever else, which may be one or be none."""
+    return rf'(?:"(?:[^0-9]|{passing(stage, chr(34))})|[^0-9"\s]|{passing(stage, ends)})'

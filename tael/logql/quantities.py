@@ -102,9 +102,15 @@ def _fixed(value: int, scale: int) -> str:
 
 def go_float(text: str) -> float:
     """A number as parsed by Go's ``strconv.ParseFloat``. Raises ValueError."""
-    if _FLOAT.fullmatch(text):
-        return float.fromhex(text) if "x" in text or "X" in text else float(text)
-    raise ValueError(f"strconv.ParseFloat: parsing {quoted(text)}: invalid syntax")
+    if not _FLOAT.fullmatch(text):
+        raise ValueError(f"strconv.ParseFloat: parsing {quoted(text)}: invalid syntax")
+    try:
+        value = float.fromhex(text) if "x" in text or "X" in text else float(text)
+    except OverflowError:
+        value = math.inf
+    if math.isinf(value) and "n" not in text.lower():
+        raise ValueError(f"strconv.ParseFloat: parsing {quoted(text)}: value out of range")
+    return value
 
 
 def size_bytes(text: str) -> int:

@@ -29,7 +29,7 @@ NAMES = [
     "status_extracted", "service_name_extracted", "severity_number_extracted",
 ]  # fmt: skip
 KEYS = ["status", " status ", "Status", "http_status", "took_ms", "took-ms", "took ms", "took", "ms", "a", "b", "c", "b_c", "1st", "_1st", "", "-", "é", "level", "a_", "_b", "service_name", "severity_number"]  # fmt: skip
-NUMBERS = ["404", "0", "7", "40", "4040", "399", "400", "404.0", "4.04e2", "-404", "00404", "0.5", "9007199254740993", "1" * 40, "403.9999999999999999999"]  # fmt: skip
+NUMBERS = ["404", "0", "7", "40", "4040", "399", "400", "404.0", "4.04e2", "-404", "00404", "0.5", "404.5", "399.5", "12.", "0.25", "9007199254740993", "1" * 40, "403.9999999999999999999"]  # fmt: skip
 TEXTS = ["404", "0", "7", "", "x", "ok then", "4xx", " 404", "404 ", "a/b", "ok", "Grü", "1s", "5KB", "true", "a\ufffdb", "-1", "+404", "0x194p0", "\u0660"]  # fmt: skip
 SCALARS = st.one_of(
     st.sampled_from(NUMBERS),
@@ -57,7 +57,9 @@ PAIRS = st.builds(
     st.sampled_from(["", "", '"', ",", "\x01"]),
 )
 LOGFMT = st.lists(PAIRS, max_size=4).map(" ".join)
-BODIES = st.recursive(SCALARS, objects, max_leaves=6) | LOGFMT
+PARTS = st.lists(st.sampled_from([*NUMBERS, *TEXTS, "4.5", "12.", "404.5", "399.999", "1.5e3"]), min_size=1, max_size=4)
+SPLIT = st.builds(lambda front, parts, between, end: front + between.join(parts) + end, st.sampled_from(["", "", "[", "x "]), PARTS, st.sampled_from([" ", " - ", "] ", "4", "."]), st.sampled_from(["", "", " ", "]", " -"]))  # fmt: skip
+BODIES = st.recursive(SCALARS, objects, max_leaves=6) | LOGFMT | SPLIT
 ATTRIBUTES = st.dictionaries(
     st.sampled_from(["status", "took.ms", "took", "", "-", "a.b", "a", "other", "level", "status."]),
     st.sampled_from(["404", 404, 404.0, True, {"ms": 77}, {"status": "404"}, {"b": {"c": 1}}]),
@@ -78,7 +80,9 @@ RECORDS = st.builds(
     ATTRIBUTES,
     st.dictionaries(st.sampled_from(["status", "took.ms", "x"]), st.just("404"), max_size=1),
 )
-NUMBER = st.sampled_from(["404", "0", "7", "400", "399.5", "99", "100", "1000", "1e3", "0.5", "404.0", "9007199254740993"])
+NUMBER = st.sampled_from(
+    ["404", "0", "7", "400", "399.5", "0.25", "404.5", "12", "4", "99", "100", "1000", "1e3", "0.5", "404.0", "9007199254740993"]
+)
 FILTERS = st.one_of(
     st.builds(lambda name, op, value: f"{name} {op} {value}", st.sampled_from(NAMES), st.sampled_from(["=", "==", "!=", ">", ">=", "<", "<="]), NUMBER),
     st.builds(
@@ -101,10 +105,19 @@ STAGES = st.one_of(
     st.builds(lambda one, word, other: f"| {one} {word} {other}", FILTERS, st.sampled_from(["or", "and"]), FILTERS),
     st.sampled_from(["| json", "| logfmt", '| drop __error__', "| drop status", '| label_format status="404"', '| line_format "x"', "| unpack", '| __error__="JSONParserErr"', '|= "4"']),
 )  # fmt: skip
+NAMED = st.sampled_from(["status", "took_ms", "a__b", "other"])
+PARSERS = st.one_of(
+    st.sampled_from(["| json", "| logfmt", "| logfmt", "| logfmt --strict", "| logfmt --keep-empty"]),
+    st.builds(lambda flags, name, path: f"| {flags} {name}={json.dumps(path)}", st.sampled_from(["json", "json other=\"a\","]), NAMED, st.sampled_from(["status", "a.b", '["took ms"]', 'a["é"]', "a[0]", "b.c", '["-"]'])),
+    st.builds(lambda flags, name, path: f"| {flags} {name}={json.dumps(path)}", st.sampled_from(["logfmt", "logfmt --strict", "logfmt --keep-empty", "logfmt other=\"a\","]), NAMED, st.sampled_from(["status", "took_ms", "level", '"b_c"', "_b"])),
+    st.builds(lambda front, name, between, other, end: f"| pattern `{front}<{name}>{between}<{other}>{end}`", st.sampled_from(["", "", "[", "x ", "<_> "]), NAMED, st.sampled_from([" ", " - ", "] ", "4", "."]), st.sampled_from(["_", "ms"]), st.sampled_from(["", " ", "]"])),
+    st.builds(lambda front, name, end: f"| pattern `{front}<{name}>{end}`", st.sampled_from(["", "[", "<_> ", "<_> - "]), NAMED, st.sampled_from(["", " ", "]", " -", "404"])),
+    st.builds(lambda name, regex: f"| regexp `{regex.format(name)}`", NAMED, st.sampled_from(["(?P<{}>[0-9]+)", "^(?P<{}>\\S*) ", "(?P<{}>[0-9.]+)?.*x", "(?i)(?P<{}>ok)", "status=(?P<{}>\\d*)", "(?s)(?P<{}>.*)", "(?<{}>4)"])),
+)  # fmt: skip
 QUERIES = st.builds(
     lambda before, parser, after: " ".join(['{service_name=~".+"}', *before, parser, *after]),
     st.lists(STAGES, max_size=1),
-    st.sampled_from(["| json", "| logfmt", "| logfmt", "| logfmt --strict", "| logfmt --keep-empty"]),
+    PARSERS,
     st.lists(STAGES, min_size=1, max_size=2),
 )
 MANY = int(os.environ.get("TAEL_TEST_PREDICATES", "500"))
@@ -115,6 +128,7 @@ AROUND = TimeRange(START_NS - 1, START_NS + 10**9)
 @given(RECORDS, QUERIES)
 @example(LogRecord(START_NS, START_NS, Resource(), Scope(), body='{"status": {"": "404"}}'), '{a="b"} | json | status="404"')
 @example(LogRecord(START_NS, START_NS, Resource(), Scope(), body="{}", attributes={"": {"status": 404}}), '{a="b"} | json | status=404')
+@example(LogRecord(START_NS, START_NS, Resource(), Scope(), body='{"status": ' + "1" * 400 + "}"), '{a="b"} | json | status < 7')
 @example(LogRecord(START_NS, START_NS, Resource(), Scope(), body="no JSON"), '{a="b"} | json | __error__!=""')
 @example(LogRecord(START_NS, START_NS, Resource(), Scope(), body="[]"), '{a="b"} | json | __error__="JSONParserErr"')
 @example(LogRecord(START_NS, START_NS, Resource(), Scope(), body='{"service_name": 1}'), '{a="b"} | json | service_name_extracted="1"')
@@ -145,7 +159,21 @@ def test_lines_that_cannot_pass_are_left_out() -> None:
         ('level="error"', ["level=error", 'x=1 level="error"'], ["level=errors", "level=info x=error", "xlevel=error"]),
         ("took_ms > 99", ["took_ms=100", "took-ms=1000"], ["took_ms=99", "took_ms=7 x=100"]),
     ]  # fmt: skip
-    for parser, condition, kept, dropped in [*(("json", *case) for case in cases), *(("logfmt", *case) for case in logfmt)]:
+    others = [
+        ("json", "took > 12.5", ['{"took": 12.75}', '{"took": 13}', '{"took": 12.0}', '{"took": 1.5e3}', '{"took": "99.5"}'], ['{"took": 11.9}', '{"took": 12}', '{"took": "3.5"}']),
+        ("json", "took < 0.5", ['{"took": 0.25}', '{"took": 0}', '{"took": -3.5}'], ['{"took": 1.5}', '{"took": 10.25}', '{"took": 1}']),
+        ("logfmt", "took = 2.5", ["took=2.5 x=1", "took=2.5s"], ["took=3.5", "took=2", "took=12.5"]),
+        ('json at="request.path"', 'at="/a"', ['{"request": {"path": "/a"}}'], ['{"request": {"path": "/b"}}', '{"at": "/a"}', "{}"]),
+        ('json at="request[\'path\']"'.replace("\'", '\\"'), 'at=~"/a.*"', ['{"request": {"path": "/a/b"}}', '{"path": {"/a": 1}}'], ['{"request": {"path": "/b"}}']),
+        ('logfmt at="path"', 'at="/a"', ["path=/a", 'x=1 path="/a" y'], ["path=/ab", "at=/a"]),
+        ("pattern `<ip> - <_> \"<method> <path>\" <status> <size>`", "status >= 500", ['::1 - u "GET /a" 503 7', '::1 - u "GET /a" 5x3 7'], ['::1 - u "GET /a" 404 7', "503"]),
+        ("pattern `<ip> - <_> \"<method> <path>\" <status> <size>`", 'method="GET"', ['::1 - u "GET /a" 503 7'], ['::1 - u "POST GET" 503 7', "GET"]),
+        ("pattern `[<level>] <_>`", 'level=~"warn|error"', ["[warn] disk", "[error"], ["[info] warn error", "x [warn] y"]),
+        ("pattern `<_>took=<took>ms`", "took > 99.5", ["took=100ms", "a took=99.75ms", "took=250m"], ["took=99ms", "took=7.5ms"]),
+        ("regexp `took=(?P<took>[0-9]+)`", "took > 99", ["took=100", "took=7"], ["took=", "100"]),
+        ("regexp `user=(?P<user>\\S+)`", 'user="ann"', ["user=ann"], ["user=bob", "x=ann"]),
+    ]  # fmt: skip
+    for parser, condition, kept, dropped in [*(("json", *case) for case in cases), *(("logfmt", *case) for case in logfmt), *others]:
         query: Any = parse(f'{{a="b"}} | {parser} | {condition}')
         test = log_test(wanted(query))
         for passes, bodies in ((True, kept), (False, dropped)):
@@ -160,6 +188,11 @@ def test_shards_agree(shared_hot_node: HotNode) -> None:
         tier = runner.run(opened.__aenter__())
         bodies = [
             f'{{"{key}": {value}}}' for key in ("status", "took_ms", "x") for value in (*NUMBERS, *map(json.dumps, TEXTS), '"4\\u00304"')
+        ]
+        bodies += [
+            *(f"[{text}] - {text}" for text in (*NUMBERS, *TEXTS)),
+            *(f"x {text} {text}" for text in NUMBERS),
+            *(f"status={text}" for text in NUMBERS),
         ]
         attributes: list[dict[str, Any]] = [{}, {}, {}, {"status": "404"}, {"took": {"ms": 7}}]
         wires = [wire_log(place, body, attributes=attributes[place % 5]) for place, body in enumerate(bodies)]

@@ -110,7 +110,7 @@ def _clean(value: str) -> str:
 
 
 def _extracting(stage: LogfmtParser) -> Run:
-    labels = {_key(extraction.expression): extraction.label for extraction in stage.extractions}
+    labels = {logfmt_key(extraction.expression): extraction.label for extraction in stage.extractions}
     names = [extraction.label for extraction in stage.extractions]
 
     def run(row: Row) -> bool:
@@ -140,7 +140,8 @@ def _set(row: Row, name: str, value: str) -> bool:
     return not row.hints.satisfied(row.parsed)
 
 
-def _key(expression: str) -> str:
+def logfmt_key(expression: str) -> str:
+    """The key that an expression names. Raises ValueError."""
     if not _PATH.fullmatch(expression):
         raise ValueError(f"cannot parse expression [{expression}]: {_problem(expression)}")
     return "".join(part.strip('"') for part in re.findall(r'"[^"]*"?|[A-Za-z_]\w*', expression))

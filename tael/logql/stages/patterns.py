@@ -10,8 +10,8 @@ _CAPTURE: Final = re.compile(r"<([A-Za-z_][A-Za-z0-9_]*)>")
 _NOT_CAPTURED: Final = "_"
 
 
-def _parts(pattern: str) -> list[tuple[str, bool]]:
-    """The literal texts and the names of captures (marked True), in order."""
+def parts_of(pattern: str) -> list[tuple[str, bool]]:
+    """The literal texts and the names of captures (marked True), in order. Raises ValueError for an invalid pattern."""
     split = _CAPTURE.split(pattern)
     parts = [(part, bool(place % 2)) for place, part in enumerate(split) if part or place % 2]
     for (left, one), (right, other) in pairwise(parts):
@@ -22,14 +22,14 @@ def _parts(pattern: str) -> list[tuple[str, bool]]:
 
 def texts_of(pattern: str) -> list[str]:
     """The literal texts between the captures. Raises ValueError for an invalid pattern."""
-    return [part for part, capture in _parts(pattern) if not capture]
+    return [part for part, capture in parts_of(pattern) if not capture]
 
 
 class CapturePattern:
     """Extracts the captures of a pattern from lines. Raises ValueError for a pattern without named captures, or with a repeated name."""
 
     def __init__(self, pattern: str) -> None:
-        self._parts = _parts(pattern)
+        self._parts = parts_of(pattern)
         names = [part for part, capture in self._parts if capture and part != _NOT_CAPTURED]
         if not names:
             raise ValueError("at least one capture is required")
@@ -59,7 +59,7 @@ class LinePattern:
     """Tests lines against a pattern in which ``<_>`` matches one or more characters. Raises ValueError for a named capture."""
 
     def __init__(self, pattern: str) -> None:
-        self._parts = _parts(pattern)
+        self._parts = parts_of(pattern)
         for part, capture in self._parts:
             if capture and part != _NOT_CAPTURED:
                 raise ValueError(f"named captures are not allowed: found '<{part}>'")
