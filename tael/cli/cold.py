@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import click
@@ -46,17 +46,19 @@ def roll(options: Chosen, before: str, timeout: float) -> None:
     from rich.progress import Progress
 
     client = options.client()
-    waiting = _left(client, before)
+    answer = _look(client, before)
     client.send("POST", *_PATH, "roll", parameters=[("before", before)])
+    left = waiting = _left(answer)
+    if not waiting and not answer.get("partial"):
+        click.echo("nothing to roll: no hour that ended before then is hot", err=True)
     deadline = time.monotonic() + timeout
-    left, total = waiting, max(1, sum(waiting.values()))
-    with Progress(*Progress.get_default_columns(), console=Console(stderr=True)) as progress:
-        task = progress.add_task(f"rolling {len(waiting)} shard(s)", total=total)
-        while any(left.values()) and time.monotonic() < deadline:
+    with Progress(*Progress.get_default_columns(), console=Console(stderr=True), disable=not waiting) as progress:
+        task = progress.add_task(f"rolling {len(waiting)} shard(s)", total=sum(waiting.values()))
+        while left and time.monotonic() < deadline:
             time.sleep(_LOOK_SECONDS)
-            left = _left(client, before)
-            progress.update(task, completed=max(0, total - sum(left.values())))
-    if any(left.values()):
+            left = _left(_look(client, before))
+            progress.update(task, completed=max(0, sum(waiting.values()) - sum(left.values())))
+    if left:
         raise click.ClickException(
             f"after {timeout:g} s {sum(left.values())} rows are still hot; rolling continues where TAEL_COLD_TIER is on: see `tael cold status`"
         )
@@ -65,18 +67,45 @@ def roll(options: Chosen, before: str, timeout: float) -> None:
 
 @cold.command()
 @click.option("--force", is_flag=True, help="Rebuild manifests that are readable, too.")
+@click.option(
+    "--timeout",
+    type=click.FloatRange(min=0),
+    default=60.0,
+    metavar="SECONDS",
+    help="How long to wait until they are restored; it continues afterwards [60].",
+)
 @global_options
 @click.pass_obj
-def rebuild(options: Chosen, force: bool) -> None:  # click passes it by name
-    """Restore manifests that NATS lost, or that are damaged, from the object store alone."""
+def rebuild(options: Chosen, force: bool, timeout: float) -> None:  # click passes it by name
+    """Restore manifests that NATS lost, or that are damaged, from the object store alone, and wait for it."""
     client = options.client()
-    answer = client.send("POST", *_PATH, "rebuild", parameters=[("force", "true")] if force else [])
-    for shard in answer["restoring"]:
+    restoring = client.send("POST", *_PATH, "rebuild", parameters=[("force", "true")] if force else [])["restoring"]
+    if not restoring:
+        click.echo("nothing to restore: every manifest is readable (--force restores these too)", err=True)
+    for shard in restoring:
         click.echo(f"{shard}: its compactor is restoring it", err=True)
-    options.show(client.get(*_PATH), "print_cold")
+    deadline = time.monotonic() + timeout
+    answer = client.get(*_PATH)
+    while (left := _unreadable(answer, restoring)) and time.monotonic() < deadline:
+        time.sleep(_LOOK_SECONDS)
+        answer = client.get(*_PATH)
+    options.show(answer, "print_cold")
+    if left:
+        raise click.ClickException(
+            f"after {timeout:g} s not restored: {', '.join(left)}. The compactor that holds the shard does it: see `tael doctor`, and its log"
+        )
 
 
-def _left(client: Client, before: str) -> Mapping[str, int]:
-    """By shard, the hot rows before that time plus the hours on their way."""
+def _unreadable(answer: Mapping[str, Any], shards: Collection[str]) -> list[str]:
+    return [one["shard"] for one in answer["shards"] if one["shard"] in shards and one["manifest"] != "ok"]
+
+
+def _look(client: Client, before: str) -> Mapping[str, Any]:
     answer: dict[str, Any] = client.get(*_PATH, parameters=[("before", before)])
-    return {one["shard"]: one["hot_before"]["rows"] + len(one["on_their_way"]) for one in answer["shards"]}
+    return answer
+
+
+def _left(answer: Mapping[str, Any]) -> Mapping[str, int]:
+    """By shard that has any, the hot rows before the time that was asked about plus the hours on their way."""
+    left = {one["shard"]: one["hot_before"]["rows"] + len(one["on_their_way"]) for one in answer["shards"]}
+    return {shard: count for shard, count in left.items() if count}

@@ -30,9 +30,19 @@ async def test_cold_tier_is_shown_and_rolled_by_hand() -> None:
         rolled = await tael("cold", "roll", "--before", "1970-01-01T03:00:00Z", "--server", api.url)
         assert json.loads(rolled.out)["asked_before"] == "1970-01-01T03:00:00.000000000Z", rolled.err
         assert json.loads(rolled.out)["shards"][0]["hot"]["rows"] == 0
+        assert "rolling 1 shard(s)" in rolled.err
+        again = await tael("cold", "roll", "--before", "1970-01-01T03:00:00Z", "--server", api.url)
+        assert (again.code, again.err) == (0, "nothing to roll: no hour that ended before then is hot\n")
 
 
 async def test_manifests_are_restored_by_hand() -> None:
-    """Which ones is said."""
+    """Which ones is said, and they are waited for: not for ever."""
     async with serving(MemorySpans()) as api:
-        assert "shard-0" in (await tael("cold", "rebuild", "--force", "--server", api.url)).err
+        none = await tael("cold", "rebuild", "--server", api.url)
+        assert (none.code, none.err) == (0, "nothing to restore: every manifest is readable (--force restores these too)\n")
+        forced = await tael("cold", "rebuild", "--force", "--server", api.url)
+        assert (forced.code, forced.err) == (0, "shard-0: its compactor is restoring it\n")
+        assert json.loads(forced.out)["shards"][0]["manifest"] == "ok"
+        never = await tael("cold", "rebuild", "--force", "--timeout", "0", "--server", api.url)
+        assert never.code == 1
+        assert "after 0 s not restored: shard-0" in never.err

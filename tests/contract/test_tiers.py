@@ -177,4 +177,4 @@ async def test_without_the_key_value_store_the_answer_is_partial(tier: HotTier) 
     assert await ledger.get_trace() == [0, 1]
     tier.cold.kv.away = True
     answer = await tier.reader.get_trace("t1", ledger.traces[0])
-    assert (len(answer.value), answer.missing) == (2, ("shard-0: its manifest could not be asked",))
+    assert (len(answer.value), answer.missing) == (2, ("shard-0: its manifest",))

@@ -6,7 +6,7 @@ import hashlib
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 
-from tael.cluster.cold import Cold, ShardCold
+from tael.cluster.cold import Cold, ShardCold, State
 from tael.cold.manifest import Head, Held
 from tael.cold.plan import Partition
 from tael.model.llm_calls import LlmCalls
@@ -165,12 +165,14 @@ class MemoryCold:
 
     def __init__(self) -> None:
         self.before_ns = 0
+        self._state: State = "ok"
 
     async def look(self) -> Answer[Cold]:
-        """See ColdTier."""
+        """See ColdTier. The first look after a rebuild finds the manifest missing."""
+        state, self._state = self._state, "ok"
         head = Head(0, 7, 1, cold={"spans": (0, HOUR_NS)}, held={"spans": Held(2, 1000, 40_000)})
         hot = [one for one in [Partition("spans", 2 * HOUR_NS, 10, 900, 0)] if one.hour_ns + HOUR_NS > self.before_ns]
-        return Answer(Cold([ShardCold(0, "ok", head, hot)], self.before_ns))
+        return Answer(Cold([ShardCold(0, state, head, hot)], self.before_ns))
 
     async def roll(self, before_ns: int) -> None:
         """See ColdTier."""
@@ -178,4 +180,5 @@ class MemoryCold:
 
     async def rebuild(self, *, force: bool) -> list[int]:
         """See ColdTier."""
+        self._state = "missing" if force else "ok"
         return [0] if force else []

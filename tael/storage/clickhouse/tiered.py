@@ -133,7 +133,7 @@ class TieredShard(Generic[R]):
 
     @property
     def _unreachable(self) -> str:
-        return f"{self.name}: its manifest could not be asked"
+        return f"{self.name}: its manifest"  # answers add that it did not answer
 
     async def ask(self, question: Callable[[R], Awaitable[Answer[T]]]) -> Answer[T]:
         """See AskedShard. Files that cannot be read are left out and listed as missing."""
