@@ -311,6 +311,11 @@ async def test_statistics_and_volumes(loki: Api) -> None:
     ranged = await data(loki, "index/volume_range", query='{service_name="shop"}', step="50s")
     assert ranged["resultType"] == "matrix"
     assert [value for _, value in ranged["result"][0]["values"]] == [str(sizes["shop"])]
+    first, *others = [len(record.body.string_value) for record in GROUPS[0].scope_logs[0].log_records]
+    # Steps are counted from 1970, so the first is cut where the range begins within it.
+    cut = await data(loki, "index/volume_range", query='{service_name="shop"}', step="2s", start=START_NS + SECOND)
+    start = START_NS // SECOND
+    assert cut["result"][0]["values"] == [[start + 1.999, str(first)], [start + 3.999, str(sum(others))]]
 
 
 async def test_detected_fields(loki: Api) -> None:

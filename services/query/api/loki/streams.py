@@ -17,6 +17,7 @@ from services.query.turns import Turns
 from tael.errors import Rejected
 from tael.logql.parse import parse_selector
 from tael.model.series import Matcher
+from tael.model.time import TimeRange
 from tael.storage.api import Answer
 
 _ALWAYS_SHOWN: Final = ("cluster", "namespace", "instance", "pod")
@@ -71,7 +72,8 @@ class Streams:
 
     async def stats(self, request: web.Request) -> web.StreamResponse:
         """The number of streams, lines and bytes. There are no chunks: each stream counts as one."""
-        answer = await self._found(request, await read(request))
+        form = await read(request)
+        answer = await self._found(request, parse_selector(form.text("query")), form.bounds())
         streams = len(answer.value)
         sizes = {"bytes": sum(stream.bytes for stream in answer.value), "entries": sum(stream.count for stream in answer.value)}
         return json_of({"streams": streams, "chunks": streams, **sizes})
@@ -92,19 +94,24 @@ class Streams:
     async def volume_range(self, request: web.Request) -> web.StreamResponse:
         """The bytes of lines, step by step; a point covers the time before it."""
         form = await read(request)
-        bounds = form.bounds()
-        step, volume = form.step_ns(bounds), _Volume(form, _of_all(form.text("query")))
-        answer = await self._found(request, form, step, volume.names, _of_all(form.text("query")))
-        sizes = _sizes(answer.value, volume)
+        bounds, matchers = form.bounds(), _of_all(form.text("query"))
+        step, volume = form.step_ns(bounds), _Volume(form, matchers)
+        sizes: dict[tuple[tuple[str, str], ...], dict[int, int]] = {}
+        missing: dict[str, None] = {}
+        for part in _split(bounds, step):
+            answer = await self._found(request, matchers, part, step, volume.names)
+            missing |= dict.fromkeys(answer.missing)
+            for labels, slots in _sizes(answer.value, volume).items():
+                sizes.setdefault(labels, {}).update({part.start_ns // step + slot: size for slot, size in slots.items()})
         ranked = sorted(sizes.items(), key=lambda item: (-sum(item[1].values()), item[0]))[: _limit(form)]
 
         def at(slot: int) -> float:
             # As in Loki: a point is one millisecond before the next step begins, and the last one at the end of the range.
-            end = bounds.start_ns + (slot + 1) * step
+            end = (slot + 1) * step
             return seconds(end - 1_000_000 if end < bounds.end_ns else bounds.end_ns)
 
         result = [{"metric": dict(labels), "values": [[at(slot), str(slots[slot])] for slot in sorted(slots)]} for labels, slots in ranked]
-        return success({"resultType": "matrix", "result": result}, answer.missing)
+        return success({"resultType": "matrix", "result": result}, missing)
 
     async def detected_labels(self, request: web.Request) -> web.StreamResponse:
         """The streams' labels with their number of values, without labels that only hold ids."""
@@ -130,14 +137,21 @@ class Streams:
     async def _found(
         self,
         request: web.Request,
-        form: Form,
+        matchers: tuple[Matcher, ...],
+        bounds: TimeRange,
         slot_ns: int = 0,
         names: Collection[str] | None = None,
-        matchers: tuple[Matcher, ...] | None = None,
     ) -> Answer[list[Stream]]:
-        matchers, bounds = parse_selector(form.text("query")) if matchers is None else matchers, form.bounds()
         async with self._turns.turn("loki streams", tenant_of(request)) as turn:
             return await turn.ask(self._engine.streams(tenant_of(request), matchers, bounds, slot_ns, names))
+
+
+def _split(bounds: TimeRange, step_ns: int) -> list[TimeRange]:
+    """The range up to where a step begins, counted from 1970, and from there; so that points stay where they are when the range moves."""
+    first = -(-bounds.start_ns // step_ns) * step_ns
+    if not bounds.start_ns < first < bounds.end_ns:
+        return [bounds]
+    return [TimeRange(bounds.start_ns, first), TimeRange(first, bounds.end_ns)]
 
 
 def _limit(form: Form) -> int:
