@@ -3,7 +3,7 @@ r"""tael beside Tempo and Loki: the same spans and log records sent to all three
     python -m bench.beside --load --tael-otlp http://127.0.0.1:4318 --tael http://127.0.0.1:7701 --tempo-otlp http://127.0.0.1:14318 --tempo http://127.0.0.1:3200 \
         --loki http://127.0.0.1:3100 --pids tael=1,tempo=2,loki=3
 
-It starts none of them. Times are within the hour before ``--end``, which is printed and has to be given again to ask without ``--load``.
+Without --tempo or --loki that one, and its signal, is left out. It starts none of them. Times are within the hour before ``--end``, which is printed and has to be given again to ask without ``--load``.
 bench/beside_data.py describes the data.
 """
 
@@ -239,20 +239,25 @@ def report(title: str, before: dict[str, tuple[float, int]], pids: dict[str, int
 
 def load(arguments: argparse.Namespace, end_s: int) -> None:
     """Send the same bytes to all, one after another."""
-    ours, spans, logs = Server(arguments.tael_otlp), Server(arguments.tempo_otlp), Server(arguments.loki)
-    for body, _, _ in span_requests(arguments.traces, end_s):
-        ours.post("/v1/traces", body)
-        spans.post("/v1/traces", body)
-    for body, _ in log_requests(arguments.records, end_s):
-        ours.post("/v1/logs", body)
-        logs.post("/otlp/v1/logs", body)
+    ours = Server(arguments.tael_otlp)
+    if arguments.tempo:
+        spans = Server(arguments.tempo_otlp)
+        for body, _, _ in span_requests(arguments.traces, end_s):
+            ours.post("/v1/traces", body)
+            spans.post("/v1/traces", body)
+    if arguments.loki:
+        logs = Server(arguments.loki)
+        for body, _ in log_requests(arguments.records, end_s):
+            ours.post("/v1/logs", body)
+            logs.post("/otlp/v1/logs", body)
+        logs.post("/flush", b"")
 
 
 def main() -> None:
     """Load, then ask."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     for name in ("tael", "tael-otlp", "tempo", "tempo-otlp", "loki"):
-        parser.add_argument(f"--{name}", required=True, metavar="URL")
+        parser.add_argument(f"--{name}", required=name.startswith("tael"), metavar="URL")
     parser.add_argument("--load", action="store_true", help="send the data first")
     parser.add_argument("--settle", type=float, default=90, help="seconds between sending and asking, for blocks to be written")
     parser.add_argument("--end", type=int, default=int(time.time()) // 60 * 60, help="Unix time of the end of the hour")
@@ -271,22 +276,14 @@ def main() -> None:
         report("load", before, pids)
     if arguments.no_ask:
         return
-    picked = [
-        (trace, path) for _, trace, path in span_requests(min(arguments.traces, TRACES_A_REQUEST * (arguments.runs + 1)), arguments.end)
-    ]
-    ids, paths = [trace for trace, _ in picked], [path for _, path in picked]
-    numbers = [number for _, number in log_requests(RECORDS_A_REQUEST * (arguments.runs + 1), arguments.end)]
-    before = usage(pids)
-    compare(
-        Server(f"{arguments.tael}/tempo"),
-        Server(arguments.tempo),
-        span_questions(arguments.end, ids, paths),
-        arguments.runs,
-        _of(pids, "tael", "tempo"),
-    )
-    compare(
-        Server(arguments.tael), Server(arguments.loki), log_questions(arguments.end, numbers), arguments.runs, _of(pids, "tael", "loki")
-    )
+    before, ends, runs = usage(pids), arguments.end, arguments.runs
+    if arguments.tempo:
+        picked = [(trace, path) for _, trace, path in span_requests(min(arguments.traces, TRACES_A_REQUEST * (runs + 1)), ends)]
+        questions = span_questions(ends, [trace for trace, _ in picked], [path for _, path in picked])
+        compare(Server(f"{arguments.tael}/tempo"), Server(arguments.tempo), questions, runs, _of(pids, "tael", "tempo"))
+    if arguments.loki:
+        numbers = [number for _, number in log_requests(RECORDS_A_REQUEST * (runs + 1), ends)]
+        compare(Server(arguments.tael), Server(arguments.loki), log_questions(ends, numbers), runs, _of(pids, "tael", "loki"))
     report("asking", before, pids)
 
 
