@@ -20,7 +20,7 @@ from tael.model.attributes import Attributes, AttributeValue
 from tael.model.json_text import to_text
 from tael.model.log import LogRecord
 from tael.model.span import Resource, Scope
-from tael.model.streams import INDEX_LABELS, stream_labels
+from tael.model.streams import INDEX_LABELS, PUSHED_SCOPE, stream_labels
 from tael.syntax.literals import compact
 
 _STREAM_KEYS: Final = frozenset(INDEX_LABELS.values())
@@ -106,6 +106,10 @@ _ORIGINS: Final = Origins(_REMEMBERED)
 def labels_of_origin(resource: Resource, scope: Scope) -> tuple[dict[str, str], dict[str, str]]:
     """The stream's labels, and the metadata of every record, that a resource and a scope give."""
     attributes = resource.attributes
+    if scope.name == PUSHED_SCOPE:
+        pushed: dict[str, str] = {}
+        add_attributes(pushed, attributes)
+        return {**pushed, **dict(stream_labels(attributes))}, {}
     metadata: dict[str, str] = {}
     add_attributes(metadata, {key: value for key, value in attributes.items() if not (key in _STREAM_KEYS and isinstance(value, str))})
     found: dict[str, str] = {}

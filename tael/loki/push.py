@@ -19,13 +19,12 @@ from opentelemetry.proto.logs.v1.logs_pb2 import LogRecord, ScopeLogs
 
 from tael.errors import Rejected
 from tael.loki.labels import parse_labels
+from tael.model.streams import INDEX_LABELS, PUSHED_SCOPE
 from tael.otlp.census import count_fields, tree
 from tael.otlp.json import load_json, weigh_json
 from tael.otlp.translated import Translated
 from tael.pb.loki_push_pb2 import Entry, Push
 
-SCOPE = "loki"
-"""The scope of every pushed log record, which marks that its resource's attributes are the labels of its stream."""
 UNKNOWN_SERVICE = "unknown_service"
 _SERVICE_LABELS = (
     *("service_name", "service", "app", "application", "name", "app_kubernetes_io_name", "container", "container_name"),
@@ -100,10 +99,11 @@ def _stream(pushed: Pushed, labels: Labels) -> tuple[ScopeLogs, str]:
     """The scope for a stream's records, added to the request, and the level in the stream's labels."""
     group = pushed.request.resource_logs.add()
     service = next((labels[name] for name in _SERVICE_LABELS if labels.get(name)), UNKNOWN_SERVICE)
-    others = {name: value for name, value in labels.items() if name != "service_name"}
+    # Under the names that OTLP has for them, so that storage knows the stream by them.
+    others = {INDEX_LABELS.get(name, name): value for name, value in labels.items() if name != "service_name"}
     group.resource.attributes.extend(_pairs({"service.name": service, **others}))
     records = group.scope_logs.add()
-    records.scope.name = SCOPE
+    records.scope.name = PUSHED_SCOPE
     return records, _level_of(labels)
 
 

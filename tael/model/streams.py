@@ -35,6 +35,9 @@ _ATTRIBUTES = (
 INDEX_LABELS: Final[dict[str, str]] = dict(sorted((name.replace(".", "_"), name) for name in _ATTRIBUTES))
 """The resource attribute behind each index label, by label in order. Only strings count; a stream always has ``service_name``."""
 
+PUSHED_SCOPE: Final = "loki"
+"""The scope of records that were pushed to Loki's API: all attributes of their resource are labels of their stream."""
+
 
 @dataclass(frozen=True, slots=True)
 class LogStream:

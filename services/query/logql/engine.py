@@ -22,9 +22,10 @@ from tael.logql.reads import labels_told_apart
 from tael.logql.records import Entry
 from tael.logql.row import Row
 from tael.logql.samples import BYTES, AllLabelsNeeded, Bounds, Extraction, Leaf, Room
+from tael.logql.selected import selected
 from tael.logql.sizes import ChunkSize
 from tael.model.log import LineFact
-from tael.model.predicate import EVERYTHING, NOTHING, Predicate
+from tael.model.predicate import EVERYTHING, NOTHING, Predicate, all_of
 from tael.model.series import Labels, Matcher, Samples, Selection
 from tael.model.time import NS_PER_MS, TimeRange
 from tael.runtime.tasks import together
@@ -89,9 +90,9 @@ class LogqlEngine:
         predicate = wanted(query)
         if predicate == NOTHING:
             return Answer([])
-        pages = Pages(
-            self.reader, tenant, LogQuery(request.time_range, predicate, oldest_first=request.oldest_first, streams=query.matchers)
-        )
+        streams, pushed = selected(query.matchers)
+        asked = LogQuery(request.time_range, all_of((predicate, pushed)), oldest_first=request.oldest_first, streams=streams)
+        pages = Pages(self.reader, tenant, asked)
         pick = _Pick(query, request, time.time_ns())
         # Where stages may drop lines, a first page of only ``limit`` records would usually need a second one.
         first = request.limit if decided(query) and not request.interval_ns else max(request.limit, LOOKED_AT)
@@ -124,7 +125,11 @@ class LogqlEngine:
 
     async def labels(self, tenant: str, matchers: tuple[Matcher, ...], time_range: TimeRange) -> Answer[list[dict[str, str]]]:
         """The labels of the streams that have lines in the hours of the range."""
-        selection = Selection(matchers, time_range.start_ns // NS_PER_MS, max(time_range.start_ns, time_range.end_ns - 1) // NS_PER_MS)
+        streams, pushed = selected(matchers)
+        if pushed != EVERYTHING:
+            found = await self.streams(tenant, matchers, time_range)
+            return Answer([stream.labels for stream in found.value], found.missing)
+        selection = Selection(streams, time_range.start_ns // NS_PER_MS, max(time_range.start_ns, time_range.end_ns - 1) // NS_PER_MS)
         answer = await self.reader.list_streams(tenant, selection, 0)
         return Answer([dict(stream.labels) for stream in answer.value], answer.missing)
 
@@ -134,7 +139,8 @@ class LogqlEngine:
         """The streams that have lines in the range, with the number and bytes of these, by slot where ``slot_ns`` is given. With ``names``,
         streams are merged by these labels and have no others.
         """
-        request = LogCounts(time_range, streams=matchers, slot_ns=slot_ns, sizes=True, labels=None if names is None else tuple(names))
+        own, pushed = selected(matchers)
+        request = LogCounts(time_range, pushed, own, slot_ns=slot_ns, sizes=True, labels=None if names is None else tuple(names))
         answer = await self.reader.count_logs(tenant, request, MAX_GROUPS)
         shown: dict[Labels, Labels] = {}
         found: dict[tuple[Labels, int], tuple[int, int]] = {}
@@ -155,7 +161,8 @@ class LogqlEngine:
         answer = await self.streams(tenant, matchers, time_range, names=names)
         if answer.missing or sum(stream.count for stream in answer.value) > SIZED:
             return answer
-        pages = Pages(self.reader, tenant, LogQuery(time_range, EVERYTHING, streams=matchers))
+        own, pushed = selected(matchers)
+        pages = Pages(self.reader, tenant, LogQuery(time_range, pushed, streams=own))
         sizes: dict[Labels, ChunkSize] = {}
 
         def take(page: list[Entry], check: Callable[[], None]) -> None:
@@ -173,9 +180,18 @@ class LogqlEngine:
             room.take(len(samples.value.labels) * steps.count)
             return Answer(await in_thread(lambda _: of_samples(leaf.aggregation, samples.value, steps)), samples.missing)
         sizes = leaf.aggregation.op in BYTES
-        time_range, matchers = _range_of(leaf, steps), leaf.query.matchers
+        time_range = _range_of(leaf, steps)
+        streams, pushed = selected(leaf.query.matchers)
         request = LogCounts(
-            time_range, plan.predicate, matchers, plan.known, plan.slot_ns, plan.by_level, sizes, plan.by_stream, plan.labels
+            time_range,
+            all_of((plan.predicate, pushed)),
+            streams,
+            plan.known,
+            plan.slot_ns,
+            plan.by_level,
+            sizes,
+            plan.by_stream,
+            plan.labels,
         )
         counted: Answer[list[LogCount]] = Answer([])
         if plan.predicate != NOTHING:
@@ -189,7 +205,9 @@ class LogqlEngine:
     async def _samples(
         self, tenant: str, leaf: Leaf, steps: Steps, predicate: Predicate, unknown: tuple[LineFact, ...] = ()
     ) -> Answer[Samples]:
-        query = LogQuery(_range_of(leaf, steps), predicate, streams=leaf.query.matchers, unknown=unknown)
+        streams, pushed = selected(leaf.query.matchers)
+        predicate = predicate if predicate == NOTHING else all_of((predicate, pushed))
+        query = LogQuery(_range_of(leaf, steps), predicate, streams=streams, unknown=unknown)
         names, now_ns = labels_told_apart(leaf), time.time_ns()
         try:
             return await self._extracted(tenant, Extraction(leaf, self.options.bounds, names, now_ns=now_ns), query)
