@@ -95,7 +95,7 @@ def batch(rng: random.Random, spans: int, start_ns: int, llm: float = 0.01) -> t
 def variants(select: str) -> dict[str, str]:
     """The flattening as it is, and variants without one of its parts."""
     lines = select.splitlines(keepends=True)
-    no_llm = "".join(line for line in lines if " AS llm_" not in line).replace(f",\n  {llm.call_tuple('sp.attributes')} AS call", "")
+    no_llm = "".join(line for line in lines if " AS llm_" not in line).replace(f",\n  {llm.call_tuple('sp')} AS call", "")
     no_events = "".join(line for line in lines if " AS `events." not in line and " AS `links." not in line)
     no_maps = "".join(line for line in lines if " AS attributes_" not in line)
     return {"as it is": select, "no llm columns": no_llm, "no events and links": no_events, "no span attributes": no_maps}

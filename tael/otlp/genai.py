@@ -10,6 +10,7 @@ import math
 import re
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
 from functools import reduce
 from importlib import resources
 from operator import add
@@ -17,6 +18,7 @@ from typing import Any, Final
 
 from tael.model.attributes import Attributes, AttributeValue
 from tael.model.span import LlmCall
+from tael.model.time import NS_PER_MS, NS_PER_SECOND
 
 DIALECTS: Final[dict[str, Any]] = tomllib.loads((resources.files("tael.otlp") / "dialects.toml").read_text())
 MARKER_PREFIXES: Final = tuple(DIALECTS["markers"])
@@ -50,6 +52,8 @@ EVENTS: Final[Mapping[str, str]] = DIALECTS["events"]
 """The role of each event of calls (on a span, or as a log record beside it), by the event's name; empty if the event itself names the roles."""
 CONVERSATION: Final[Mapping[str, Sequence[Any]]] = DIALECTS["conversation"]
 """The keys of a call's ``system``, ``input`` and ``output`` messages, in order of precedence; keys in a list are of one message."""
+INSTANT: Final = r"^(20\d\d-[01]\d-[0-3]\d[T ][0-2]\d:[0-5]\d:[0-5]\d)(?:\.(\d{1,9}))?(Z|[+-][01]\d:[0-5]\d)?$"
+"""Matches a time as ``first_token_at`` may be written."""
 MEMBER: Final = "|"
 EVERY_MEMBER: Final = "*"
 MOST: Final = 10**12
@@ -84,8 +88,8 @@ def is_kept_whole(key: str) -> bool:
     return key in _CONTENT_KEYS or key.startswith(_KEPT_PREFIXES)
 
 
-def llm_call(attributes: Attributes) -> LlmCall | None:
-    """The LLM call that a span's attributes describe; None if it is not an LLM span."""
+def llm_call(attributes: Attributes, start_ns: int) -> LlmCall | None:
+    """The LLM call that the attributes of a span with this start describe; None if it is not an LLM span."""
     if not is_llm(attributes):
         return None
     texts = {key: _text(value) for key, value in attributes.items()}
@@ -98,16 +102,36 @@ def llm_call(attributes: Attributes) -> LlmCall | None:
     if operation == TOOL or operation in AGENTS:
         named = "tool_name" if operation == TOOL else "agent_name"
         fields[named] = fields[named] or found["entity"]
-    seconds = _amount(found["ttft_seconds"])
     return LlmCall(
         provider=_provider(found["provider"]),
         operation=operation,
         cost_usd=_sum_of(texts, "cost_usd") if (cost := _amount(found["cost_usd"])) is None else cost,
-        ttft_ms=_amount(found["ttft_ms"]) if seconds is None else seconds * 1000,
+        ttft_ms=_ttft_ms(found, start_ns),
         finish_reason=_reason(found["finish_reason"]),
         temperature=_number(found["temperature"]),
         **fields,
     )
+
+
+def _ttft_ms(found: Mapping[str, str], start_ns: int) -> float | None:
+    seconds, millis = _amount(found["ttft_seconds"]), _amount(found["ttft_ms"])
+    if seconds is not None:
+        return seconds * 1000
+    return _ms_since(start_ns, found["first_token_at"]) if millis is None else millis
+
+
+def _ms_since(start_ns: int, text: str) -> float | None:
+    """Milliseconds to the time in a text; None if it is none, or before the start."""
+    found = re.match(INSTANT, text)
+    if found is None:
+        return None
+    whole, fraction, offset = found.groups()
+    try:
+        at = datetime.fromisoformat(f"{whole}{offset or 'Z'}")
+    except ValueError:
+        return None
+    passed = (int(at.timestamp()) * NS_PER_SECOND + int((fraction or "").ljust(9, "0")) - start_ns) / NS_PER_MS
+    return passed if 0 <= passed <= MOST else None
 
 
 def _implied(texts: Mapping[str, str]) -> str:

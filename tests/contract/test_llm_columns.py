@@ -27,6 +27,7 @@ TEXTS = (
     "x",
     "",
     "9000000000000000000",
+    "2026-09-21T14:13:21.25Z",
     "1.7e308",
     "1e400",
     "nan",
@@ -63,7 +64,7 @@ async def test_of_a_repeated_key_the_last_value_counts(shared_hot_node: HotNode)
         [read] = (await tier.reader.get_trace("t1", span.trace_id)).value
     assert read.llm is not None
     assert (read.llm.cost_usd, read.llm.input_tokens, read.llm.model) == (2.25, 7, "after")
-    assert read.llm == llm_call(read.attributes)
+    assert read.llm == llm_call(read.attributes, read.start_ns)
 
 
 async def test_a_hot_node_reads_what_is_read_here(shared_hot_node: HotNode) -> None:

@@ -22,7 +22,7 @@ async def test_migrations_run_once_and_can_be_resumed(shared_hot_node: HotNode) 
         assert await schema.migrate() == []
         await tier.store(of_service("shop", wire_span()))
         await clickhouse.command(f"TRUNCATE TABLE {clickhouse.database}.tael_migrations")
-        await clickhouse.command(f"DROP VIEW {clickhouse.database}.spans_in_8_to_spans")
+        await clickhouse.command(f"DROP VIEW {clickhouse.database}.spans_in_9_to_spans")
         assert await schema.migrate() == [migration.name for migration in read_migrations()]
         assert await schema.migrate() == []
         await tier.store(of_service("shop", wire_span()))

@@ -195,7 +195,7 @@ def logs_of(service: str, *records: WireLogRecord, **resource: str | float | boo
 def model_of(groups: Iterable[ResourceSpans]) -> list[Span]:
     """The spans as the hot tier must return them, in the order of the message."""
     prices = read_prices()
-    return [with_cost(replace(span, llm=llm_call(span.attributes)), prices) for span in decode_spans(groups)]
+    return [with_cost(replace(span, llm=llm_call(span.attributes, span.start_ns)), prices) for span in decode_spans(groups)]
 
 
 def span_query(time_range: TimeRange, *, limit: int = 100, after: Cursor | None = None, **filters: Any) -> SpanQuery:

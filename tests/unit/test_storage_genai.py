@@ -8,7 +8,7 @@ from tael.model.attributes import Attributes
 from tael.model.span import LlmCall
 from tael.otlp.genai import llm_call
 from tests.support.hotnode import HotNode
-from tests.support.storage import of_service, open_tier, wire_span
+from tests.support.storage import START_NS, of_service, open_tier, wire_span
 
 CASES: list[tuple[Attributes, LlmCall | None]] = [
     ({"http.method": "GET"}, None),
@@ -307,23 +307,41 @@ CASES: list[tuple[Attributes, LlmCall | None]] = [
         },
         LlmCall("", "", "chat", 10, 4, 14, cache_read_tokens=3, cache_write_tokens=2, reasoning_tokens=1),
     ),
+    *(
+        ({"langfuse.observation.type": "generation", "langfuse.observation.completion_start_time": at}, LlmCall("", "", "chat", ttft_ms=ms))
+        for at, ms in (
+            ('"2026-09-21T14:13:20.250Z"', 250.0),
+            ("2026-09-21T14:13:21.000001", 1000.001),
+            ("2026-09-21 16:13:20+02:00", 0.0),
+            ("2026-09-21T14:13:19.999Z", None),
+            ("2026-13-21T14:13:21Z", None),
+            ("soon", None),
+            ("5", None),
+        )
+    ),
+    (
+        {"ai.response.msToFirstChunk": 7, "langfuse.observation.completion_start_time": "2026-09-21T14:13:21Z"},
+        LlmCall("", "", "other", ttft_ms=7.0),
+    ),
 ]
 
 
 @pytest.mark.parametrize(("attributes", "expected"), CASES)
 def test_a_dialect_is_understood(attributes: Attributes, expected: LlmCall | None) -> None:
-    assert llm_call(attributes) == expected
+    assert llm_call(attributes, START_NS) == expected
 
 
 def test_json_that_is_too_deep_is_ignored() -> None:
-    assert llm_call({"mlflow.spanType": "LLM", "mlflow.llm.cost": '{"input_cost": ' + "[" * 100_000}) == llm_call(
-        {"mlflow.spanType": "LLM"}
+    assert llm_call({"mlflow.spanType": "LLM", "mlflow.llm.cost": '{"input_cost": ' + "[" * 100_000}, 0) == llm_call(
+        {"mlflow.spanType": "LLM"}, 0
     )
 
 
 async def test_the_columns_agree_with_the_dialects(shared_hot_node: HotNode) -> None:
     """ClickHouse and Python compute them from the same tables."""
-    spans = [wire_span(index, attributes=attributes, trace_id=b"t" * 16) for index, (attributes, _) in enumerate(CASES)]
+    spans = [
+        wire_span(attributes=attributes, trace_id=b"t" * 16, span_id=index.to_bytes(8)) for index, (attributes, _) in enumerate(CASES, 1)
+    ]
     async with open_tier([shared_hot_node]) as tier:
         await tier.store(of_service("agent", *spans))
         answer = await tier.reader.get_trace("t1", b"t" * 16)

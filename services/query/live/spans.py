@@ -59,7 +59,7 @@ class LiveSpan:
     def span(self) -> Span:
         """The decoded span, as a reader of the hot tier returns it."""
         span = decode_span(self.wire, self.frame.resource, self.frame.scope)
-        return with_cost(replace(span, llm=llm_call(span.attributes)), self._prices)
+        return with_cost(replace(span, llm=llm_call(span.attributes, span.start_ns)), self._prices)
 
     def rendered(self, render: Callable[[Span], bytes]) -> bytes:
         """``render(span)``, computed once; ``render`` MUST live as long as the process, because results are kept by function."""

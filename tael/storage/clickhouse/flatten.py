@@ -23,7 +23,7 @@ import re
 
 from tael.storage.clickhouse import llm
 
-LANDING_TABLE = "spans_in_8"
+LANDING_TABLE = "spans_in_9"
 UNKNOWN_SERVICE = "unknown_service"
 
 _DICTIONARY = "LowCardinality(String)"
@@ -161,7 +161,7 @@ def spans_select(source: str) -> str:
     """The rows of ``spans`` from the landing table ``source``: records, then resources, then scopes, then spans, each unfolded once."""
     shared_columns = (*RESOURCE_COLUMNS, "resource_value_hashes", *SCOPE_COLUMNS)
     spans = unfolded(source, "resource_spans", "scope_spans", "spans", "sp", resource_value_hashes=RESOURCE_VALUE_HASHES)
-    spans = select([*BATCH_COLUMNS, *shared_columns, "sp", f"{llm.call_tuple('sp.attributes')} AS call"], spans)
+    spans = select([*BATCH_COLUMNS, *shared_columns, "sp", f"{llm.call_tuple('sp')} AS call"], spans)
     columns = [f"{text} AS {name}" for name, text in _span_columns()]
     return select([*columns, *shared_columns], spans)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 
+from tael.model.time import NS_PER_MS
 from tael.otlp import genai
 
 _TEXT, _STRING, _WHOLE, _REAL = "LowCardinality(String)", "String", "Nullable(Int64)", "Nullable(Float64)"
@@ -52,9 +53,10 @@ def _places() -> dict[str, int]:
 _PLACES = _places()
 
 
-def call_tuple(pairs: str) -> str:
-    """SQL for the values of ``COLUMNS`` as one named tuple, from an expression of type Array(KeyValue)."""
-    members = ", ".join(_member_of_column(name.removeprefix("llm_")) for name, _ in COLUMNS)
+def call_tuple(span: str) -> str:
+    """SQL for the values of ``COLUMNS`` as one named tuple, from an expression of type Span."""
+    pairs = f"{span}.attributes"
+    members = ", ".join(_member_of_column(name.removeprefix("llm_"), f"{span}.start_time_unix_nano") for name, _ in COLUMNS)
     kind = f"Tuple({', '.join(f'{name} {_plain(column_type)}' for name, column_type in COLUMNS)})"
     call = f"arrayMap(t -> CAST(tuple({members}), '{kind}'), {_found(pairs)})[1]"
     return f"if({_is_call(f'{pairs}.key')}, {call}, defaultValueOfTypeName('{kind}'))"
@@ -136,7 +138,9 @@ def _sum(texts: str) -> str:
     return f"arrayMap(a -> if(empty(a), NULL, arraySum(arrayMap(n -> assumeNotNull(n), a))), [{amounts}])[1]"
 
 
-def _member_of_column(column: str) -> str:
+def _member_of_column(column: str, start_ns: str) -> str:
+    if column == "ttft_ms":
+        return f"coalesce({_amount('ttft_seconds')} * 1000, {_amount('ttft_ms')}, {_ms_since(start_ns)})"
     if column in _COMPUTED:
         return _COMPUTED[column]
     if column.endswith("_tokens"):
@@ -155,6 +159,14 @@ def _number(column: str) -> str:
 def _amount(column: str) -> str:
     """The number if it can be a count or a price, NULL otherwise."""
     return f"arrayMap(n -> if(n BETWEEN 0 AND {genai.MOST}, n, NULL), [toFloat64OrNull({_first(column)})])[1]"
+
+
+def _ms_since(start_ns: str) -> str:
+    """Milliseconds from the start of the span to its first token; NULL if the time of that cannot be read, or is before it."""
+    at = _first("first_token_at")
+    read = f"parseDateTime64BestEffortOrNull(if(match({at}, {_listed([genai.INSTANT])}), {at}, ''), 9, 'UTC')"
+    passed = f"(toUnixTimestamp64Nano({read}) - reinterpretAsInt64({start_ns})) / {NS_PER_MS}"
+    return f"arrayMap(n -> if(n BETWEEN 0 AND {genai.MOST}, n, NULL), [{passed}])[1]"
 
 
 def _sums_of(column: str) -> str:
@@ -208,6 +220,5 @@ _COMPUTED = {
     "tool_name": _or_entity("tool_name", [genai.TOOL]),
     "total_tokens": f"ifNull({_whole('total_tokens')}, {_whole('input_tokens')} + {_whole('output_tokens')})",
     "cost_usd": f"coalesce({_amount('cost_usd')}, {_sums_of('cost_usd')})",
-    "ttft_ms": f"ifNull({_amount('ttft_seconds')} * 1000, {_amount('ttft_ms')})",
     "finish_reason": f"extract({_first('finish_reason')}, {_listed([genai.FIRST_REASON])})",
 }

@@ -36,7 +36,9 @@ LANDINGS: Final = {
     PAYLOADS: Landing(payload_wire.LANDING_TABLE, wire.format_schema(wire.wal_batch(payload_wire.PAYLOAD_BATCH))),
 }
 
-_EARLIER: Final[dict[int, dict[str, str]]] = {0: {TRACES: "spans_in_5"}, 1: {TRACES: "spans_in_6"}, 2: {TRACES: "spans_in_7"}}
+_EARLIER: Final[dict[int, dict[str, str]]] = {
+    edition: {TRACES: table} for edition, table in enumerate(("spans_in_5", "spans_in_6", "spans_in_7", "spans_in_8"))
+}
 """The tables of earlier editions (tael.storage.api.LANDING) where they are others than those above; bodies are read alike."""
 
 _SETTINGS: Final[dict[str, Any]] = {

@@ -29,7 +29,7 @@ SELECT
   arrayFlatten(rs.scope_spans.scope.attributes) AS around
 FROM (
 SELECT r.tenant AS tenant, r.received_at AS batch_received_at, arrayJoin(r.request.resource_spans) AS rs
-FROM (SELECT arrayJoin(records) AS r FROM tael.spans_in_8)
+FROM (SELECT arrayJoin(records) AS r FROM tael.spans_in_9)
 )
 )
 )

@@ -156,7 +156,7 @@ SELECT
   rs.scope_spans AS scopes
 FROM (
 SELECT r.tenant AS tenant, r.received_at AS batch_received_at, arrayJoin(r.request.resource_spans) AS rs
-FROM (SELECT arrayJoin(records) AS r FROM tael.spans_in_8)
+FROM (SELECT arrayJoin(records) AS r FROM {{database}}.spans_in_8)
 )
 )
 )
