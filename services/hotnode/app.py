@@ -62,7 +62,8 @@ def _open(settings: HotNodeSettings) -> tuple[Path, Engine]:
     config = directory / "config.xml"
     config.unlink(missing_ok=True)  # an existing file would keep its mode
     config.write_text(engine_config(settings))
-    engine = Engine(directory / "engine", {"max_server_memory_usage": str(settings.hotnode_memory_bytes), "config-file": str(config)})
+    options = {"max_server_memory_usage": settings.hotnode_memory_bytes, "uncompressed_cache_size": settings.hotnode_memory_bytes // 16}
+    engine = Engine(directory / "engine", {**{name: str(size) for name, size in options.items()}, "config-file": str(config)})
     engine.open()
     return directory, engine
 

@@ -27,7 +27,7 @@ class HotNodeSettings(NodeSettings, ClickHouseSettings, ObjectStoreSettings, Ope
         default="4GiB",  # type: ignore[assignment]  # parsed by the validator
         ge=256 << 20,
         alias="TAEL_HOTNODE_MEMORY_BYTES",
-        description="Memory limit of the engine; a statement that would exceed it fails.",
+        description="Memory limit of the engine; a statement that would exceed it fails. A sixteenth of it may hold decompressed blocks of the pages that were read last.",
     )
     hotnode_threads: int = Field(
         default=16,

@@ -73,6 +73,15 @@ def test_limits_become_settings() -> None:
     }
 
 
+def test_rows_that_lie_apart_are_read_with_the_cache() -> None:
+    assert Limits(seconds=3, apart=True).settings() == {
+        **Limits(seconds=3).settings(),
+        "use_uncompressed_cache": 1,
+        "merge_tree_min_rows_for_concurrent_read": 32_768,
+        "merge_tree_min_bytes_for_concurrent_read": 40 << 20,
+    }
+
+
 def test_only_what_has_not_run_is_pending_in_order() -> None:
     first, second, third = (Migration(number, f"{number:04}", ()) for number in (1, 2, 3))
     assert pending([first, second, third], {1}) == [second, third]

@@ -16,7 +16,7 @@ from tael.model.streams import LogStream
 from tael.model.time import TimeRange, signed_ns
 from tael.storage.api import MAX_FIND_LIMIT, Answer, LogCount, LogCounts, LogCursor, LogQuery
 from tael.storage.clickhouse import lacking, log_minutes, log_query_builder, log_rows, log_streams, rows
-from tael.storage.clickhouse.client import POINT_LIMITS, QUERY_LIMITS, SMALL_LIMITS, ClickHouse, Limits
+from tael.storage.clickhouse.client import QUERY_LIMITS, ROWS_LIMITS, SMALL_LIMITS, ClickHouse, Limits
 from tael.storage.clickhouse.conditions import Statement, bounded
 from tael.storage.clickhouse.log_entries import LineColumns
 from tael.storage.clickhouse.log_query_builder import LogKey
@@ -68,7 +68,7 @@ class ClickHouseLogs:
         found: list[Entry] = []
         for start in range(0, len(keys), _FETCH_KEYS):
             statement = log_query_builder.fetch(self._source, tenant, keys[start : start + _FETCH_KEYS], columns.sql)
-            found += await self._entries(statement, columns, POINT_LIMITS)
+            found += await self._entries(statement, columns, ROWS_LIMITS)
         return Answer(sorted(found, key=log_order(query)))
 
     def _reads_at_once(self, query: LogQuery) -> bool:
@@ -171,7 +171,7 @@ class ClickHouseLogs:
 
     async def _fetch(self, tenant: str, keys: list[LogKey]) -> list[LogRecord]:
         statement = log_query_builder.fetch(self._source, tenant, keys)
-        found = await self._clickhouse.query(statement.sql, statement.parameters, POINT_LIMITS)
+        found = await self._clickhouse.query(statement.sql, statement.parameters, ROWS_LIMITS)
         return log_rows.log_records(found)
 
 

@@ -15,7 +15,7 @@ from tael.model.time import MAX_NS, NS_PER_SECOND, TimeRange, signed_ns
 from tael.otlp.prices import Prices, read_prices, with_cost
 from tael.storage.api import MAX_FIND_LIMIT, Answer, Cursor, ServiceStats, SpanQuery, TraceTooLong
 from tael.storage.clickhouse import groups, lacking, query_builder, rows, service_counts
-from tael.storage.clickhouse.client import POINT_LIMITS, QUERY_LIMITS, ClickHouse, Limits
+from tael.storage.clickhouse.client import POINT_LIMITS, QUERY_LIMITS, ROWS_LIMITS, ClickHouse, Limits
 from tael.storage.clickhouse.columns import span_columns
 from tael.storage.clickhouse.conditions import Statement, bounded
 from tael.storage.clickhouse.narrowing import Newest
@@ -69,7 +69,7 @@ class ClickHouseSpans:
         """Every copy that satisfies the predicate of the spans of these keys. Columns that are empty in all of them are not read."""
         if not keys:
             return []
-        empty, limits = groups.common([key.empty for key in keys]), POINT_LIMITS if predicate == EVERYTHING else QUERY_LIMITS
+        empty, limits = groups.common([key.empty for key in keys]), ROWS_LIMITS if predicate == EVERYTHING else QUERY_LIMITS
         found = await self._query(query_builder.fetch(self._source, tenant, keys, predicate, self._columns, empty=empty), limits)
         if any(row[-1] & empty != empty for row in found):
             # Another copy of one of these spans, which the search for keys did not return, has a group that is not empty: read everything.
