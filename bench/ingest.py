@@ -33,7 +33,7 @@ from rich.table import Table
 from bench.load import CLIENTS, METHOD, Stamper
 from tests.support.suite import Suite
 
-_PROBE_EVERY_SECONDS, _PROBE_POLL_SECONDS, _PROBE_GIVE_UP_SECONDS = 1.0, 0.1, 60.0
+_PROBE_EVERY_SECONDS, _PROBE_POLL_SECONDS, _PROBE_GIVE_UP_SECONDS = 1.0, 0.25, 60.0
 
 
 @dataclass
