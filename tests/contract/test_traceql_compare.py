@@ -101,8 +101,9 @@ def child_of(parent: bytes, *args: Any, **fields: Any) -> WireSpan:
 
 @pytest.mark.parametrize("query", ["{ }", "{ nestedSetLeft >= 0 }"])
 @pytest.mark.parametrize("many", [1 << 60, -1], ids=["few", "many"])
-async def test_roots_and_children(any_tier: HotTier, query: str, many: int) -> None:
+async def test_roots_and_children(any_tier: HotTier, query: str, many: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """A span's root and children count whether or not they are compared, and whoever evaluates the query; a trace without a root has the empty text."""
+    monkeypatch.setattr("tael.storage.clickhouse.traceql.counting._IN_A_SET", many)
     ids, trace, other = [number.to_bytes(8) for number in range(8)], b"a" * 16, b"b" * 16
     root = wire_span(-200 * NS_PER_SECOND, name="root", trace_id=trace, span_id=ids[1])
     later = wire_span(-199 * NS_PER_SECOND, name="later root", trace_id=trace, span_id=ids[2])
@@ -127,6 +128,22 @@ async def test_roots_and_children(any_tier: HotTier, query: str, many: int) -> N
         ("selection", "rootServiceName", "web"): 1,
         ("selection", "span:childCount", 0): 1,
     }
+
+
+async def test_the_root_among_several(any_tier: HotTier) -> None:
+    """It is the last one, of those that start together the one with the largest id, and of its copies the longest."""
+    trace, low, high = b"a" * 16, b"\x01" + b"\xff" * 7, b"\xf0" + bytes(7)
+    roots = [
+        wire_span(-2, name="first", trace_id=trace, span_id=high, duration_ns=9),
+        wire_span(-1, name="low", trace_id=trace, span_id=low, duration_ns=9),
+        wire_span(-1, name="short", trace_id=trace, span_id=high, duration_ns=1),
+    ]
+    longest = wire_span(-1, name="long \0 ünï", trace_id=trace, span_id=high, duration_ns=300)
+    child = child_of(low, 0, name="child", trace_id=trace, span_id=bytes(7) + b"\x07")
+    await any_tier.store(of_service("shop", *roots, child), of_service("wéb\0", longest))
+    found = await compared(any_tier, '{ name = "child" } | compare({ status = error })', -1)
+    told = {labels[1][0]: labels[1][1].value for labels in found if labels[0][1] and labels[1][1] and labels[1][0].startswith("root")}
+    assert told == {"rootName": "long \0 ünï", "rootServiceName": "wéb\0"}
 
 
 @pytest.mark.parametrize("query", ["{ }", "{ nestedSetLeft >= 0 }"])

@@ -30,6 +30,8 @@ MANY: Final = 20_000
 _SAMPLE: Final = 10_000
 """About how many spans are read to find the frequent keys."""
 _KEYS_AT_ONCE: Final = 16
+_IN_A_SET: Final = 2_000_000
+"""Up to this many spans fit in a set, of 16 to 32 bytes for each."""
 _TYPES: Final = {"kind": Type.KIND, "status": Type.STATUS}
 
 
@@ -60,12 +62,14 @@ class ValueCounts:
                 comparison.add(found, await self._either(build, size))
         return found
 
-    async def count_relatives(self, spans: Compared, size: int, most: int) -> comparison.Counts:
-        """The same for what spans have from their traces."""
+    async def count_relatives(self, spans: Compared, size: int, most: int, counted: comparison.Counts) -> comparison.Counts:
+        """The same for what spans have from their traces; ``counted`` is what ``count`` returned for them."""
         found: comparison.Counts = {}
+        # Every span has a name, so the counts of names are the number of spans.
+        few = sum(int(own.sum()) for (_, name, _), own in counted.items() if name == INTRINSICS[0].name) <= _IN_A_SET
         for keys, statement in (
             (relatives.ROOTS, relatives.count_roots(spans, most, size)),
-            (relatives.CHILDREN, relatives.count_children(spans, size)),
+            (relatives.CHILDREN, relatives.count_children(spans, size, few=few)),
         ):
             for counts in await self._arrays(statement, keys, size, _SETTINGS):
                 comparison.add(found, counts)

@@ -125,8 +125,9 @@ class ClickHouseSpansets:
         if base is not None and selection is not None and base.exact and selection.exact:
             conditions = (base.predicate, selection.predicate)
             async for spans in self._compared(tenant, query, compare, grid, conditions):
-                comparison.add(found, await self._values.count(spans, grid.count, most))
-                comparison.add(found, await self._values.count_relatives(spans, grid.count, most))
+                counted = await self._values.count(spans, grid.count, most)
+                comparison.add(found, await self._values.count_relatives(spans, grid.count, most, counted))
+                comparison.add(found, counted)
             return Answer(found)
         async for traces, mask in self._traces.matching(tenant, query, _range_of(grid)):
             comparison.add(found, await asyncio.to_thread(comparison.of_relatives, compare, traces, mask, grid))

@@ -13,6 +13,7 @@ from typing import Final
 from tael.model.span import UNKNOWN_SERVICE
 from tael.storage.clickhouse.conditions import Conditions, Statement, instant
 from tael.storage.clickhouse.traceql.compared import Compared, Valued, index_of
+from tael.storage.clickhouse.traceql.statements import START
 
 ROOTS: Final = (Valued("rootName", "", "string"), Valued("rootServiceName", "", "string"))
 CHILDREN: Final = (Valued("span:childCount", "", "int"),)
@@ -23,10 +24,26 @@ _SERVICE: Final = (
 )
 """The service of a span by cases; it is the empty text where it was not sent."""
 _SPAN, _PARENT = (
-    f"cityHash64(reinterpretAsUInt64(substring(trace_id, 1, 8)), reinterpretAsUInt64({own})) AS span"
+    f"cityHash64(reinterpretAsUInt64(substring(trace_id, 1, 8)), reinterpretAsUInt64({own}))"
     for own in ("span_id", "substring(parent_span_id, 1, 8)")
 )
 """A span and its parent as one number, which is grouped in a third of the time of two ids."""
+_LAST: Final = " + ".join(
+    f"bitShiftLeft(toUInt256({number}), {64 * at})"
+    for at, number in enumerate(
+        (
+            "toUInt64(duration_ns) + 9223372036854775808",
+            "byteSwap(reinterpretAsUInt64(span_id))",
+            f"toUInt64({START}) + 9223372036854775808",
+        )
+    )
+)
+"""The order of start, id and duration as one number: numbers are compared much faster than tuples. The sign of what has one is inverted, so that negative
+numbers come first.
+"""
+_ROOT: Final = "concat(char(bitShiftRight(length(service), 16), bitShiftRight(length(service), 8), length(service)), service, name)"
+"""Service and name as one text, with the length of the service before them: one text takes a third of the memory of two, and grouping stays in memory."""
+_SERVICE_BYTES: Final = "reinterpretAsUInt32(reverse(substring(root, 1, 3)))"
 
 
 def count_roots(spans: Compared, most: int, steps: int) -> Statement:
@@ -38,15 +55,15 @@ def count_roots(spans: Compared, most: int, steps: int) -> Statement:
     around.add("parent_span_id = ''")
     # Only the roots of compared traces are joined, so the joined table is no larger than what is compared.
     around.add(f"trace_id IN (SELECT trace_id FROM {spans.rows} WHERE {spans.base})")  # noqa: S608  # names of ours and parameters
-    read = "trace_id, start_time, span_id, duration_ns"
+    read = "trace_id, start_time, span_id, duration_ns, name"
     found = "\n        UNION ALL\n".join(
-        f"        SELECT {read}, name, {service} AS service\n"  # noqa: S608  # the same
+        f"        SELECT {read}, {service} AS service\n"  # noqa: S608  # the same
         f"        FROM {spans.rows_around}\n        WHERE {around} AND {case}"
         for case, service in _SERVICE
     )
-    roots = f"SELECT trace_id, argMax((name, service), (start_time, span_id, duration_ns)) AS root\n      FROM (\n{found}\n      )\n      GROUP BY trace_id"  # noqa: S608  # the same
+    roots = f"SELECT trace_id, argMax({_ROOT}, {_LAST}) AS root\n      FROM (\n{found}\n      )\n      GROUP BY trace_id"  # noqa: S608  # the same
     joined = (
-        f"SELECT at, root.1 AS name, root.2 AS service\n    FROM (SELECT trace_id, {index_of(spans)} FROM {spans.rows} WHERE {spans.base}) AS own\n"  # noqa: S608  # the same
+        f"SELECT at, substring(root, 4 + {_SERVICE_BYTES}) AS name, substring(root, 4, {_SERVICE_BYTES}) AS service\n    FROM (SELECT trace_id, {index_of(spans)} FROM {spans.rows} WHERE {spans.base}) AS own\n"  # noqa: S608  # the same
         f"    LEFT JOIN (\n      {roots}\n    ) AS roots USING (trace_id)"
     )
     counted = (
@@ -62,12 +79,14 @@ def count_roots(spans: Compared, most: int, steps: int) -> Statement:
     return spans.statement(sql, **around.parameters, most=most)
 
 
-def count_children(spans: Compared, steps: int) -> Statement:
-    """The spans by the number of their children."""
+def count_children(spans: Compared, steps: int, *, few: bool) -> Statement:
+    """The spans by the number of their children. If they are ``few``, others' children are left out, which takes a set of them but groups much less."""
     around = _around(spans)
     around.add("parent_span_id != ''")
-    own = f"SELECT {_SPAN}, {index_of(spans)}, 1 AS own\n    FROM {spans.rows}\n    WHERE {spans.base}"  # noqa: S608  # the same
-    children = f"SELECT {_PARENT}, 0 AS at, 0 AS start_ns, 0 AS own\n    FROM {spans.rows_around}\n    WHERE {around}"  # noqa: S608  # the same
+    if few:
+        around.add(f"{_PARENT} IN (SELECT {_SPAN} FROM {spans.rows} WHERE {spans.base})")  # noqa: S608  # names of ours and parameters
+    own = f"SELECT {_SPAN} AS span, {index_of(spans)}, 1 AS own\n    FROM {spans.rows}\n    WHERE {spans.base}"  # noqa: S608  # the same
+    children = f"SELECT {_PARENT} AS span, 0 AS at, 0 AS start_ns, 0 AS own\n    FROM {spans.rows_around}\n    WHERE {around}"  # noqa: S608  # the same
     # One GROUP BY over both and not a join, because it can go on on disk when millions of spans are compared.
     sql = (
         f"SELECT toUInt8(0), concat('i', toString(children)) AS text, sumResample(0, {2 * steps}, 1)(spans, at)\nFROM (\n"  # noqa: S608  # the same
