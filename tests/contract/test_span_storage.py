@@ -253,6 +253,20 @@ async def test_pages_neither_repeat_nor_skip(any_tier: HotTier, service: str) ->
     assert len(written) == 40
 
 
+async def test_pages_of_a_number_that_spans_and_resources_have(hot_tier: HotTier) -> None:
+    """A span that is found as both is there once, and pages are full."""
+    both = [wire_span(at // 2, attributes={"n": 5 if at % 3 else "5"}) for at in range(12)]
+    written = await hot_tier.store(of_service("shop", *both, n=5), of_service("pay", wire_span(3), n=5.0), of_service("db", wire_span(4)))
+    expected = sorted((span for span in written if span.service != "db"), key=newest_first)
+    pages: list[Span] = []
+    after: Cursor | None = None
+    while page := await found(hot_tier, attributes=[("n", "5")], limit=5, after=after):
+        pages += page
+        after = Cursor(page[-1].start_ns, page[-1].trace_id, page[-1].span_id)
+        assert len(page) == 5 or len(pages) == len(expected)
+    assert pages == expected
+
+
 async def test_a_large_page_is_whole(any_tier: HotTier) -> None:
     """Of more spans than are fetched at once."""
     written = await any_tier.store(of_service("shop", *(wire_span(i // 2) for i in range(2_300))))

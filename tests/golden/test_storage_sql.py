@@ -94,6 +94,7 @@ CASES = {
         after=CURSOR,
     ),
     "find_attributes": find(attributes=[("user", "ann"), ("n", "5"), ("zero", "0"), ("cached", "false"), ("empty", "")]),
+    "find_number": find(attributes=[("n", "5")], status_code=2, after=CURSOR),
     "find_text": find(text="blue  sky"),
     "find_in_an_empty_range": find(time_range=TimeRange(5, 5)),
     "fetch": shown(query_builder.fetch(HOT, "t1", [SpanKey("shop", 7, b"t" * 16, b"s" * 8), SpanKey("pay", 3, b"u" * 16, b"v" * 8)])),

@@ -11,15 +11,17 @@ from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from tael.cold.files import hour_of
-from tael.model.predicate import EVERYTHING, Compare, Contains, Predicate, all_of, conjuncts, intrinsic, mentions, required_service
+from tael.model.predicate import EVERYTHING, Compare, Contains, Or, Predicate, all_of, conjuncts, intrinsic, mentions, required_service
 from tael.model.time import MAX_NS, TimeRange, signed_ns, whole_hours
 from tael.storage.api import Cursor, SpanQuery
 from tael.storage.clickhouse import groups, rows
 from tael.storage.clickhouse.columns import SPAN_COLUMNS, Column
 from tael.storage.clickhouse.conditions import CONDITION_FIRST, Conditions, Statement, instant
+from tael.storage.clickhouse.predicate import conditions, is_narrow
 from tael.storage.clickhouse.source import Source
 
 _CONTENT: Final = intrinsic("llm_content")
+_KEY_COLUMNS: Final = f"service, start_time, trace_id, span_id, {groups.COLUMN}"
 _KEY: Final = f"service, toUnixTimestamp64Nano(start_time), trace_id, span_id, {groups.COLUMN}"
 """The columns of a SpanKey."""
 
@@ -44,7 +46,11 @@ def find_keys(
     """The keys of the page, in its order. The table ``span_names`` covers every span from ``named_since_ns`` on."""
     where = Conditions(tenant)
     bounded = where.within("start_time", query.time_range)
-    _satisfy(where, source, tenant, query.predicate, query.time_range, columns)
+    # With a single service the page's order is that of the table, so that reading stops when the page is full.
+    service = required_service(query.predicate)
+    apart = bounded and not service and source.in_table("spans", query.time_range)
+    predicate, alternatives = _split(query.predicate) if apart else (query.predicate, ())
+    _satisfy(where, source, tenant, predicate, query.time_range, columns)
     of_name = all_of(
         part for part in conjuncts(query.predicate) if isinstance(part, Compare | Contains) and part.field == intrinsic("name")
     )
@@ -53,15 +59,42 @@ def find_keys(
     if query.after is not None:
         _follow(where, query.after)
     where.parameters["limit"] = query.limit
-    # With a single service this is the order of the table, so that reading stops when the page is full.
-    service = required_service(query.predicate)
+    rows = source.rows("spans", tenant, query.time_range, service=service)
+    found = f"{rows}\nWHERE {where}"
+    if alternatives:
+        each = (" AND ".join(conditions(one, columns, where.parameters)) for one in alternatives)
+        parts = "\n  UNION ALL\n".join(f"  SELECT {_KEY_COLUMNS} FROM {rows}\nWHERE {where}\n  AND {one}" for one in each)  # noqa: S608  # names of ours and parameters
+        found = f"(\n{parts}\n)"
     order = "toStartOfHour(start_time) DESC, start_time DESC" if bounded and service else "start_time DESC"
     sql = (
-        f"SELECT {_KEY}\n"
-        f"FROM {source.rows('spans', tenant, query.time_range, service=service)}\nWHERE {where}\nORDER BY {order}, trace_id, span_id\nLIMIT {{limit:UInt64}}"
+        f"SELECT {_KEY}\nFROM {found}\nORDER BY {order}, trace_id, span_id\nLIMIT {{limit:UInt64}}"  # the same
         f"{CONDITION_FIRST if bounded and not service else ''}"
     )
     return Statement(sql, where.parameters)
+
+
+def _split(predicate: Predicate) -> tuple[Predicate, Sequence[Predicate]]:
+    """A predicate as one that is cheap to test and alternatives, of which at least one holds too, if there are several; a row may satisfy several.
+
+    Texts are looked for by indexes, which apply to no alternatives of which they cover only some, and rows that match nothing have every
+    column of a condition read: numbers are looked for in statements of their own, one for spans and one for resources.
+    """
+    parts = conjuncts(predicate)
+    several = [part for part in parts if isinstance(part, Or) and len(_by_column(part)) > 1]
+    rest = all_of(part for part in parts if part not in several[:1])
+    if not several or not is_narrow(rest):
+        return predicate, ()
+    return rest, _by_column(several[0])
+
+
+def _by_column(predicate: Or) -> list[Predicate]:
+    """The alternatives of a comparison of attributes: texts, and other values by their scope. Empty for other predicates."""
+    found: dict[str, list[Predicate]] = {}
+    for part in predicate.parts:
+        if not isinstance(part, Compare) or part.field.scope not in ("attribute", "resource"):
+            return []
+        found.setdefault("text" if isinstance(part.value, str) else part.field.scope, []).append(part)
+    return [Or(tuple(own)) for own in found.values()]
 
 
 def fetch(
