@@ -225,7 +225,7 @@ def histories(parts: Parts, number: int, *, count: int, steps: int) -> None:
 
 @pytest.mark.timeout(600)
 def test_every_row_is_readable_exactly_once(parts: Parts) -> None:
-    histories(parts, 1, count=3, steps=12)
+    histories(parts, 1, count=3, steps=8)
 
 
 @pytest.mark.skipif("TAEL_TEST_MODEL_SECONDS" not in os.environ, reason="a long run: make model")

@@ -49,7 +49,7 @@ WORDS = ("apple", "birch", "cedar", "daisy")
 TABLES = {TRACES: ("spans",), LOGS: ("logs",), METRICS: ("samples", "series", "histograms", "exemplars")}
 """The tables with rows of a signal."""
 _SAMPLES = ("samples", "series", "histograms")
-_PAUSE_SECONDS = 0.2
+_PAUSE_SECONDS = 0.5
 """Between questions that are asked while a compactor works."""
 
 
