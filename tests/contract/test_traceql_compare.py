@@ -146,6 +146,17 @@ async def test_the_root_among_several(any_tier: HotTier) -> None:
     assert told == {"rootName": "long \0 ünï", "rootServiceName": "wéb\0"}
 
 
+async def test_roots_without_a_service(hot_tier: HotTier) -> None:
+    """The empty text is the service of a root whose resource has none, and a name that was sent is that name."""
+    traces, ids = [bytes([at]) * 16 for at in (1, 2)], [bytes([at]) * 8 for at in (1, 2)]
+    unnamed, named = (wire_span(name=f"root {at}", trace_id=traces[at], span_id=ids[at]) for at in (0, 1))
+    children = [child_of(ids[at], 1, trace_id=traces[at], span_id=bytes([at + 5]) * 8) for at in (0, 1)]
+    await hot_tier.store(of_service("", unnamed), of_service("unknown_service", named), of_service("shop", *children))
+    found = await compared(hot_tier, '{ resource.service.name = "shop" } | compare({ status = error })', -1)
+    told = {labels[1][1].value for labels in found if labels[0][1] and labels[1][1] and labels[1][0] == "rootServiceName"}
+    assert told == {"", "unknown_service"}
+
+
 @pytest.mark.parametrize("query", ["{ }", "{ nestedSetLeft >= 0 }"])
 async def test_bounds_of_a_selections_time(hot_tier: HotTier, query: str) -> None:
     """As of every step, the first is excluded and the last included."""

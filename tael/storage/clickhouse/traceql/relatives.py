@@ -52,14 +52,15 @@ def count_roots(spans: Compared, most: int, steps: int) -> Statement:
     The text is empty for values that are not among the ``most`` frequent ones, neither of the selected spans nor of the others.
     """
     around = _around(spans)
+    unnamed = f"(SELECT count() > 0 FROM {spans.rows_around} WHERE {around} AND service = '{UNKNOWN_SERVICE}')"  # noqa: S608  # names of ours and parameters
     around.add("parent_span_id = ''")
-    # Only the roots of compared traces are joined, so the joined table is no larger than what is compared.
-    around.add(f"trace_id IN (SELECT trace_id FROM {spans.rows} WHERE {spans.base})")  # noqa: S608  # names of ours and parameters
     read = "trace_id, start_time, span_id, duration_ns, name"
+    # Only the roots of compared traces are joined, so the joined table is no larger than what is compared. Each case has a set of them, also one that has no
+    # rows: where every service was sent, the second set is empty.
     found = "\n        UNION ALL\n".join(
         f"        SELECT {read}, {service} AS service\n"  # noqa: S608  # the same
-        f"        FROM {spans.rows_around}\n        WHERE {around} AND {case}"
-        for case, service in _SERVICE
+        f"        FROM {spans.rows_around}\n        WHERE {around} AND trace_id IN (SELECT trace_id FROM {spans.rows} WHERE {spans.base}{also}) AND {case}"
+        for (case, service), also in zip(_SERVICE, ("", f" AND {unnamed}"), strict=True)
     )
     roots = f"SELECT trace_id, argMax({_ROOT}, {_LAST}) AS root\n      FROM (\n{found}\n      )\n      GROUP BY trace_id"  # noqa: S608  # the same
     joined = (
