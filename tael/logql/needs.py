@@ -39,6 +39,7 @@ from tael.logql.levels import LEVEL
 from tael.logql.samples import BYTES, Leaf
 from tael.logql.stages.patterns import texts_of
 from tael.model.log import LineFact
+from tael.model.patterns import anchored
 from tael.model.predicate import EVERYTHING, NOTHING, And, Compare, Contains, Exists, Field, Not, Or, Predicate, Regex, all_of, intrinsic
 from tael.model.series import Matcher
 from tael.model.streams import INDEX_LABELS
@@ -195,7 +196,7 @@ def _is_safe(text: str) -> bool:
 def _level(matcher: Matcher) -> Predicate:
     """The records whose level matches or is not known without reading the line."""
     is_regex, negative = "~" in matcher.op, matcher.op.startswith("!")
-    leaf = Regex(DETECTED, f"^(?s:{matcher.value})$") if is_regex else Compare(DETECTED, "=", matcher.value)
+    leaf = Regex(DETECTED, anchored(matcher.value)) if is_regex else Compare(DETECTED, "=", matcher.value)
     # A level that is not known is missing, and satisfies no leaf.
     return Not(leaf) if negative else Or((Not(Exists(DETECTED)), leaf))
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from tael.model.patterns import anchored
 from tael.model.predicate import And, Compare, Exists, Field, Not, Or, Predicate, Regex, all_of, intrinsic
 from tael.model.series import Matcher
 from tael.model.streams import INDEX_LABELS, PUSHED_SCOPE
@@ -22,7 +23,7 @@ def selected(matchers: tuple[Matcher, ...]) -> tuple[tuple[Matcher, ...], Predic
 
 def _pushed(matcher: Matcher) -> Predicate:
     field, negative, passes_without = Field("resource", matcher.name), matcher.op.startswith("!"), matcher.matches("")
-    test: Predicate = Regex(field, f"^(?s:{matcher.value})$") if "~" in matcher.op else Compare(field, "=", matcher.value)
+    test: Predicate = Regex(field, anchored(matcher.value)) if "~" in matcher.op else Compare(field, "=", matcher.value)
     if not matcher.value and "~" not in matcher.op:
         # Comparing with the empty text asks whether there is such a label.
         test, negative = Exists(field), not negative

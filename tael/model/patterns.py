@@ -78,6 +78,11 @@ class Search(Protocol):
         ...
 
 
+def anchored(pattern: str) -> str:
+    """A pattern that, searched for in a text, finds what ``compiled(pattern)`` matches as a whole."""
+    return f"^(?s:{pattern})$"
+
+
 @lru_cache(maxsize=1024)
 def compiled(pattern: str) -> Pattern:
     """``pattern`` for ``fullmatch``. Raises Rejected for an invalid RE2 expression."""

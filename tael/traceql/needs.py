@@ -12,6 +12,7 @@ from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 
 from tael.model import predicate as p
+from tael.model.patterns import anchored
 from tael.traceql.ast import (
     EVENT_INTRINSICS,
     LINK_INTRINSICS,
@@ -252,7 +253,7 @@ def _leaves(field: p.Field, op: str, literal: Static) -> Iterator[p.Predicate]:
     value = literal.value
     assert value is not None
     if op in ("=~", "!~"):
-        match = p.Regex(field, f"^(?s:{value})$")
+        match = p.Regex(field, anchored(str(value)))
         # A span without the attribute satisfies neither operator: ``>= ""`` requires the attribute to exist and be a string.
         yield match if op == "=~" else p.all_of((p.Compare(field, ">=", ""), p.Not(match)))
     elif isinstance(value, bool | str):
