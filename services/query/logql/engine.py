@@ -5,7 +5,8 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Callable, Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import TypeVar
 
 from services.query.logql.lines import Pages, each
 from services.query.threads import in_thread
@@ -32,6 +33,7 @@ from tael.runtime.tasks import together
 from tael.storage.api import Answer, LogCount, LogCounts, LogQuery, LogReader
 from tael.vectors.values import Steps, Vector
 
+Request = TypeVar("Request", LogQuery, LogCounts)
 LOOKED_AT = 500
 """The size of the first page of a query whose stages may drop lines."""
 SIZED = 5_000
@@ -90,9 +92,8 @@ class LogqlEngine:
         predicate = wanted(query)
         if predicate == NOTHING:
             return Answer([])
-        streams, pushed = selected(query.matchers)
-        asked = LogQuery(request.time_range, all_of((predicate, pushed)), oldest_first=request.oldest_first, streams=streams)
-        pages = Pages(self.reader, tenant, asked)
+        asked = LogQuery(request.time_range, predicate, oldest_first=request.oldest_first, streams=query.matchers)
+        pages = Pages(self.reader, tenant, _resolved(asked))
         pick = _Pick(query, request, time.time_ns())
         # Where stages may drop lines, a first page of only ``limit`` records would usually need a second one.
         first = request.limit if decided(query) and not request.interval_ns else max(request.limit, LOOKED_AT)
@@ -139,9 +140,8 @@ class LogqlEngine:
         """The streams that have lines in the range, with the number and bytes of these, by slot where ``slot_ns`` is given. With ``names``,
         streams are merged by these labels and have no others.
         """
-        own, pushed = selected(matchers)
-        request = LogCounts(time_range, pushed, own, slot_ns=slot_ns, sizes=True, labels=None if names is None else tuple(names))
-        answer = await self.reader.count_logs(tenant, request, MAX_GROUPS)
+        request = LogCounts(time_range, streams=matchers, slot_ns=slot_ns, sizes=True, labels=None if names is None else tuple(names))
+        answer = await self.reader.count_logs(tenant, _resolved(request), MAX_GROUPS)
         shown: dict[Labels, Labels] = {}
         found: dict[tuple[Labels, int], tuple[int, int]] = {}
         for part in answer.value:
@@ -161,8 +161,7 @@ class LogqlEngine:
         answer = await self.streams(tenant, matchers, time_range, names=names)
         if answer.missing or sum(stream.count for stream in answer.value) > SIZED:
             return answer
-        own, pushed = selected(matchers)
-        pages = Pages(self.reader, tenant, LogQuery(time_range, pushed, streams=own))
+        pages = Pages(self.reader, tenant, _resolved(LogQuery(time_range, streams=matchers)))
         sizes: dict[Labels, ChunkSize] = {}
 
         def take(page: list[Entry], check: Callable[[], None]) -> None:
@@ -180,18 +179,9 @@ class LogqlEngine:
             room.take(len(samples.value.labels) * steps.count)
             return Answer(await in_thread(lambda _: of_samples(leaf.aggregation, samples.value, steps)), samples.missing)
         sizes = leaf.aggregation.op in BYTES
-        time_range = _range_of(leaf, steps)
-        streams, pushed = selected(leaf.query.matchers)
-        request = LogCounts(
-            time_range,
-            all_of((plan.predicate, pushed)),
-            streams,
-            plan.known,
-            plan.slot_ns,
-            plan.by_level,
-            sizes,
-            plan.by_stream,
-            plan.labels,
+        time_range, matchers = _range_of(leaf, steps), leaf.query.matchers
+        request = _resolved(
+            LogCounts(time_range, plan.predicate, matchers, plan.known, plan.slot_ns, plan.by_level, sizes, plan.by_stream, plan.labels)
         )
         counted: Answer[list[LogCount]] = Answer([])
         if plan.predicate != NOTHING:
@@ -205,9 +195,7 @@ class LogqlEngine:
     async def _samples(
         self, tenant: str, leaf: Leaf, steps: Steps, predicate: Predicate, unknown: tuple[LineFact, ...] = ()
     ) -> Answer[Samples]:
-        streams, pushed = selected(leaf.query.matchers)
-        predicate = predicate if predicate == NOTHING else all_of((predicate, pushed))
-        query = LogQuery(_range_of(leaf, steps), predicate, streams=streams, unknown=unknown)
+        query = _resolved(LogQuery(_range_of(leaf, steps), predicate, streams=leaf.query.matchers, unknown=unknown))
         names, now_ns = labels_told_apart(leaf), time.time_ns()
         try:
             return await self._extracted(tenant, Extraction(leaf, self.options.bounds, names, now_ns=now_ns), query)
@@ -251,6 +239,14 @@ class _Pick:
             return None
         self._last_ns = row.timestamp_ns
         return row
+
+
+def _resolved(request: Request) -> Request:
+    """A request whose ``streams`` are those of a selector, as storage understands it: what it does not know of streams is asked of records."""
+    streams, pushed = selected(request.streams)
+    # NOTHING stays what it is: nothing is read then.
+    predicate = request.predicate if request.predicate == NOTHING else all_of((request.predicate, pushed))
+    return replace(request, streams=streams, predicate=predicate)
 
 
 def _range_of(leaf: Leaf, steps: Steps) -> TimeRange:
