@@ -12,7 +12,7 @@ from tael.logql.ast import LabelFilter, NumberFilter, PatternParser, RegexpParse
 from tael.logql.number_text import passing
 from tael.logql.stages.names import label_name
 from tael.logql.stages.patterns import parts_of
-from tael.model.patterns import compiled, searched
+from tael.model.patterns import searched
 from tael.model.predicate import EVERYTHING, Contains, Predicate, Regex, all_of, intrinsic
 from tael.model.series import Matcher
 
@@ -23,16 +23,9 @@ SIMPLE: Final = re.compile(r"(?:[A-Za-z0-9_.|)*+\-/:]|\((?!\?))*")
 
 def captured(stage: LabelFilter, name: str, parser: PatternParser | RegexpParser) -> Predicate:
     """What a line satisfies whose label ``name``, which is captured, passes a filter; EVERYTHING where nothing is known."""
-    if isinstance(stage, TextFilter) and passes_without(stage.matcher):
+    if isinstance(stage, TextFilter) and stage.matcher.matches(""):
         return EVERYTHING
     return _by_pattern(stage, name, parser.pattern) if isinstance(parser, PatternParser) else _by_regexp(stage, name, parser.pattern)
-
-
-def passes_without(matcher: Matcher) -> bool:
-    """Whether a label that is missing or empty passes."""
-    if matcher.op in ("=", "!="):
-        return (matcher.op == "=") == (not matcher.value)
-    return matcher.op == "!~" or compiled(matcher.value).fullmatch("") is not None
 
 
 def _by_pattern(stage: LabelFilter, name: str, pattern: str) -> Predicate:

@@ -33,7 +33,6 @@ from tael.logql.row import EXTRACTED
 from tael.logql.stages.json_path import json_path
 from tael.logql.stages.logfmt import logfmt_key
 from tael.logql.stages.names import label_name
-from tael.model.patterns import compiled
 from tael.model.predicate import EVERYTHING, Compare, Contains, Not, Or, Predicate, Regex, intrinsic
 from tael.model.series import Matcher
 from tael.model.streams import INDEX_LABELS
@@ -126,16 +125,14 @@ def _keys(words: list[str]) -> str:
 
 def _text(matcher: Matcher) -> str | None:
     """A regular expression of what follows the key where the label's text passes; None where a missing label passes too."""
-    if matcher.op == "!=":
-        return None if matcher.value else ""
+    if matcher.matches(""):
+        return None
     if matcher.op == "=":
         plain = _PLAIN.match(matcher.value)
         kept = plain[0] if plain else ""
         # An object may be the value too: {"a": {"": "x"}} also gives the label a.
-        return rf'(?:[\[{{]|"?{re.escape(kept)}{_END if kept == matcher.value else ""})' if matcher.value else None
-    if matcher.op == "!~" or compiled(matcher.value).fullmatch(""):
-        return None
-    return rf'(?:[\[{{]|"?(?s:{matcher.value}))' if SIMPLE.fullmatch(matcher.value) else ""
+        return rf'(?:[\[{{]|"?{re.escape(kept)}{_END if kept == matcher.value else ""})'
+    return rf'(?:[\[{{]|"?(?s:{matcher.value}))' if matcher.op == "=~" and SIMPLE.fullmatch(matcher.value) else ""
 
 
 def _number(stage: NumberFilter, ends: str) -> str:
