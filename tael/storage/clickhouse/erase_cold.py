@@ -44,13 +44,14 @@ class ClickHouseColdErase(ColdFiles, Mutations):
 
     async def later_traces(self, what: Erasure, traces: Sequence[bytes], files: Sequence[ColdFile]) -> frozenset[bytes]:
         """See ColdEraseStore."""
-        found = [await self._ask(batch, "DISTINCT trace_id", f"WHERE {LATER}", parameters_of(what, traces)) for batch in _batches(files)]
-        return frozenset(bytes(trace_id) for rows in found for (trace_id,) in rows)
+        return await self._traces_in(files, LATER, parameters_of(what, traces))
 
     async def all_later_traces(self, what: Erasure, files: Sequence[ColdFile]) -> frozenset[bytes]:
         """See ColdEraseStore."""
-        where = f"WHERE received_at > {instant('before')}"
-        found = [await self._ask(batch, "DISTINCT trace_id", where, parameters_of(what)) for batch in _batches(files)]
+        return await self._traces_in(files, f"received_at > {instant('before')}", parameters_of(what))
+
+    async def _traces_in(self, files: Sequence[ColdFile], where: str, parameters: Mapping[str, Any]) -> frozenset[bytes]:
+        found = [await self._ask(batch, "DISTINCT trace_id", f"WHERE {where}", parameters) for batch in _batches(files)]
         return frozenset(bytes(trace_id) for rows in found for (trace_id,) in rows)
 
     async def later_streams(self, what: Erasure, files: Sequence[ColdFile]) -> frozenset[StreamHour]:
