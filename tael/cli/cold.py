@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 import click
@@ -46,18 +46,18 @@ def roll(options: Chosen, before: str, timeout: float) -> None:
     from rich.progress import Progress
 
     client = options.client()
-    answer = _look(client, before)
+    answer = client.get(*_PATH, parameters=[("before", before)])
     client.send("POST", *_PATH, "roll", parameters=[("before", before)])
     left = waiting = _left(answer)
     if not waiting and not answer.get("partial"):
         click.echo("nothing to roll: no hour that ended before then is hot", err=True)
-    deadline = time.monotonic() + timeout
     with Progress(*Progress.get_default_columns(), console=Console(stderr=True), disable=not waiting) as progress:
         task = progress.add_task(f"rolling {len(waiting)} shard(s)", total=sum(waiting.values()))
-        while left and time.monotonic() < deadline:
-            time.sleep(_LOOK_SECONDS)
-            left = _left(_look(client, before))
+        for answer in _looks(client, timeout, [("before", before)]) if waiting else ():
+            left = _left(answer)
             progress.update(task, completed=max(0, sum(waiting.values()) - sum(left.values())))
+            if not left:
+                break
     if left:
         raise click.ClickException(
             f"after {timeout:g} s {sum(left.values())} rows are still hot; rolling continues where TAEL_COLD_TIER is on: see `tael cold status`"
@@ -84,11 +84,10 @@ def rebuild(options: Chosen, force: bool, timeout: float) -> None:  # click pass
         click.echo("nothing to restore: every manifest is readable (--force restores these too)", err=True)
     for shard in restoring:
         click.echo(f"{shard}: its compactor is restoring it", err=True)
-    deadline = time.monotonic() + timeout
-    answer = client.get(*_PATH)
-    while (left := _unreadable(answer, restoring)) and time.monotonic() < deadline:
-        time.sleep(_LOOK_SECONDS)
-        answer = client.get(*_PATH)
+    for answer in _looks(client, timeout):
+        left = _unreadable(answer, restoring)
+        if not left:
+            break
     options.show(answer, "print_cold")
     if left:
         raise click.ClickException(
@@ -100,9 +99,13 @@ def _unreadable(answer: Mapping[str, Any], shards: Collection[str]) -> list[str]
     return [one["shard"] for one in answer["shards"] if one["shard"] in shards and one["manifest"] != "ok"]
 
 
-def _look(client: Client, before: str) -> Mapping[str, Any]:
-    answer: dict[str, Any] = client.get(*_PATH, parameters=[("before", before)])
-    return answer
+def _looks(client: Client, timeout: float, parameters: Sequence[tuple[str, str]] = ()) -> Iterator[dict[str, Any]]:
+    """The state of the cold tier now, and every half a second until the time is over."""
+    deadline = time.monotonic() + timeout
+    yield client.get(*_PATH, parameters=parameters)
+    while time.monotonic() < deadline:
+        time.sleep(_LOOK_SECONDS)
+        yield client.get(*_PATH, parameters=parameters)
 
 
 def _left(answer: Mapping[str, Any]) -> Mapping[str, int]:
