@@ -10,7 +10,6 @@ from contextlib import asynccontextmanager
 from services.compactor.rewrite import ColdEraser
 from services.compactor.roll import Roller
 from tael.cluster.api import KeyValue
-from tael.cluster.lease import Lease
 from tael.cluster.manifests import ManifestOwner, Manifests, cold_key
 from tael.cluster.shard import ShardAddress
 from tael.cold.manifest import MOVING
@@ -26,7 +25,6 @@ from tael.storage.erase import Erasure, Selection
 from tael.storage.rolling import Pace
 
 ALL = Policy(before_ns=1 << 62, quiet_ns=0)
-LEASE = Lease(holder="here", epoch=1)
 _SHARDS = itertools.count(10_000)
 
 

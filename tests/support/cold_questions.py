@@ -8,7 +8,6 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from hashlib import sha256
 from typing import Any, TypeVar
 from unittest.mock import patch
 
@@ -33,6 +32,7 @@ from tael.storage.merged import MergedLogs, MergedSpans
 from tael.storage.merged_series import MergedSeries
 from tael.storage.payloads import MergedPayloads
 from tests.support.cold_ledger import Ledger, Row, content_of
+from tests.support.collecting import hash_of
 from tests.support.storage import START_NS, log_query, span_query
 
 R = TypeVar("R")
@@ -188,7 +188,7 @@ class Questions:
 
     def _payloads(self, tenant: str) -> Question:
         async def ask() -> Answer[set[str]]:
-            words = {sha256(content_of(word).encode()).digest(): word for word in WORDS}
+            words = {hash_of(content_of(word)): word for word in WORDS}
             answer = await self.payloads.get_payloads(tenant, [*words])
             assert all(content == content_of(words[known]).encode() for known, content in answer.value.items())
             return Answer({words[known] for known in answer.value}, answer.missing)

@@ -8,7 +8,6 @@ import secrets
 import time
 from collections.abc import Awaitable, Callable
 from functools import partial
-from hashlib import sha256
 
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
@@ -38,9 +37,10 @@ from tael.wal import codec
 from tael.wal.api import WalState
 from tael.wal.payloads import Wanted, bodies
 from tests.support.cold import Crash
-from tests.support.cold_compactor import LEASE, Compactor
+from tests.support.cold_compactor import Compactor
 from tests.support.cold_ledger import Ledger, Row, content_of
 from tests.support.cold_questions import EVER, FIRST, TABLES, TENANTS, WORDS, Questions
+from tests.support.collecting import GRACE_NS, LEASE, RELIED_NS, hash_of
 from tests.support.dead_letters import MemoryLetters
 from tests.support.key_value import MemoryKeyValue
 from tests.support.objects import object_settings
@@ -50,7 +50,6 @@ from tests.support.storage import START_NS, HotTier, logs_of, of_service, wire_l
 SHARDS = 2
 SIGNALS = tuple(TABLES)
 FOR_EVER_DAYS = 36_500.0
-RELIED_NS, GRACE_NS = HOUR_NS, 24 * HOUR_NS
 _SLOTS, _SLOT_MS = 11, 300_000
 
 
@@ -126,7 +125,7 @@ class World:
         key = (shard, tenant, row.hour, row.said)
         if self._now_ns - self._sent.get(key, 0) < RELIED_NS:
             return
-        wanted = Wanted((FIRST + row.hour * HOUR_NS) // NS_PER_SECOND, _hash(row.said), content_of(row.said).encode())
+        wanted = Wanted((FIRST + row.hour * HOUR_NS) // NS_PER_SECOND, hash_of(content_of(row.said)), content_of(row.said).encode())
         for body in bodies(tenant, shard, [wanted], self._now_ns, 1 << 20):
             await self._write(shard, PAYLOADS, body.body)
         self._sent[key] = self._now_ns
@@ -311,12 +310,8 @@ def _said(signal: str, number: int) -> str:
     return "" if signal == METRICS or number % 2 == 0 else WORDS[number // 2 % len(WORDS)]
 
 
-def _hash(word: str) -> bytes:
-    return sha256(content_of(word).encode()).digest()
-
-
 def _attributes(row: Row) -> Attributes:
-    reference = Reference(_hash(row.said), len(content_of(row.said).encode()))
+    reference = Reference(hash_of(content_of(row.said)), len(content_of(row.said).encode()))
     return {"user.id": row.user, **({"gen_ai.prompt.0.content": str(reference)} if row.said else {})}
 
 
