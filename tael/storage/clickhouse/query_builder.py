@@ -59,15 +59,15 @@ def find_keys(
     if query.after is not None:
         _follow(where, query.after)
     where.parameters["limit"] = query.limit
-    rows = source.rows("spans", tenant, query.time_range, service=service)
-    found = f"{rows}\nWHERE {where}"
+    spans = source.rows("spans", tenant, query.time_range, service=service)
+    found = f"{spans}\nWHERE {where}"
     if alternatives:
         each = (" AND ".join(conditions(one, columns, where.parameters)) for one in alternatives)
-        parts = "\n  UNION ALL\n".join(f"  SELECT {_KEY_COLUMNS} FROM {rows}\nWHERE {where}\n  AND {one}" for one in each)  # noqa: S608  # names of ours and parameters
+        parts = "\n  UNION ALL\n".join(f"  SELECT {_KEY_COLUMNS} FROM {spans}\nWHERE {where}\n  AND {one}" for one in each)  # noqa: S608  # names of ours and parameters
         found = f"(\n{parts}\n)"
     order = "toStartOfHour(start_time) DESC, start_time DESC" if bounded and service else "start_time DESC"
     sql = (
-        f"SELECT {_KEY}\nFROM {found}\nORDER BY {order}, trace_id, span_id\nLIMIT {{limit:UInt64}}"  # the same
+        f"SELECT {_KEY}\nFROM {found}\nORDER BY {order}, trace_id, span_id\nLIMIT {{limit:UInt64}}"
         f"{CONDITION_FIRST if bounded and not service else ''}"
     )
     return Statement(sql, where.parameters)

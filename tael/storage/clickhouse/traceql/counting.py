@@ -66,7 +66,7 @@ class ValueCounts:
         """The same for what spans have from their traces; ``counted`` is what ``count`` returned for them."""
         found: comparison.Counts = {}
         # Every span has a name, so the counts of names are the number of spans.
-        few = sum(int(own.sum()) for (_, name, _), own in counted.items() if name == INTRINSICS[0].name) <= _IN_A_SET
+        few = sum(int(own.sum()) for (_, name, _), own in counted.items() if name == "name") <= _IN_A_SET
         for keys, statement in (
             (relatives.ROOTS, relatives.count_roots(spans, most, size)),
             (relatives.CHILDREN, relatives.count_children(spans, size, few=few)),
