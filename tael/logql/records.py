@@ -107,9 +107,9 @@ def labels_of_origin(resource: Resource, scope: Scope) -> tuple[dict[str, str], 
     """The stream's labels, and the metadata of every record, that a resource and a scope give."""
     attributes = resource.attributes
     if scope.name == PUSHED_SCOPE:
-        pushed: dict[str, str] = {}
-        add_attributes(pushed, attributes)
-        return {**pushed, **dict(stream_labels(attributes))}, {}
+        others: dict[str, str] = {}
+        add_attributes(others, {key: value for key, value in attributes.items() if not isinstance(value, str)})
+        return {**others, **dict(stream_labels(attributes, pushed=True))}, {}
     metadata: dict[str, str] = {}
     add_attributes(metadata, {key: value for key, value in attributes.items() if not (key in _STREAM_KEYS and isinstance(value, str))})
     found: dict[str, str] = {}
@@ -172,7 +172,7 @@ def _add_fields(metadata: dict[str, str], record: LogRecord) -> None:
         metadata["observed_timestamp"] = str(record.observed_ns)
     if record.severity_number:
         metadata["severity_number"] = str(record.severity_number)
-    if record.severity_text:
+    if record.severity_text and record.scope.name != PUSHED_SCOPE:
         metadata["severity_text"] = record.severity_text
     if record.dropped_attributes_count:
         metadata["dropped_attributes_count"] = str(record.dropped_attributes_count)

@@ -100,7 +100,7 @@ def _stream(pushed: Pushed, labels: Labels) -> tuple[ScopeLogs, str]:
     group = pushed.request.resource_logs.add()
     service = next((labels[name] for name in _SERVICE_LABELS if labels.get(name)), UNKNOWN_SERVICE)
     # Under the names that OTLP has for them, so that storage knows the stream by them.
-    others = {INDEX_LABELS.get(name, name): value for name, value in labels.items() if name != "service_name"}
+    others = {INDEX_LABELS.get(name, name): value for name, value in labels.items() if value and name != "service_name"}
     group.resource.attributes.extend(_pairs({"service.name": service, **others}))
     records = group.scope_logs.add()
     records.scope.name = PUSHED_SCOPE

@@ -9,7 +9,7 @@ from typing import Literal, TypeAlias
 from tael.model.attributes import Attributes, AttributeValue
 from tael.model.series import Labels
 from tael.model.span import Resource, Scope, service_of
-from tael.model.streams import stream_labels
+from tael.model.streams import PUSHED_SCOPE, stream_labels
 
 LEVELS = ("unspecified", "trace", "debug", "info", "warn", "error", "fatal")
 """From the least to the most severe; a record's ``level`` is an index into it."""
@@ -82,7 +82,7 @@ class LogRecord:
     @property
     def stream(self) -> Labels:
         """The labels of the stream that the record belongs to."""
-        return stream_labels(self.resource.attributes)
+        return stream_labels(self.resource.attributes, pushed=self.scope.name == PUSHED_SCOPE)
 
 
 def level_of_severity(severity_number: int) -> int:

@@ -1,10 +1,12 @@
-"""Log streams: Loki's name for the records with the same index labels; the labels are those that its OTLP endpoint makes by default.
+"""Log streams: Loki's name for the records with the same index labels. These are the labels that its OTLP endpoint makes by default, and all labels
+of a stream that came by its push.
 
 Source of the list: Loki's documentation, "Ingesting logs to Loki using OpenTelemetry Collector" (default resource attributes as index labels).
 """
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Final
 
@@ -38,6 +40,9 @@ INDEX_LABELS: Final[dict[str, str]] = dict(sorted((name.replace(".", "_"), name)
 PUSHED_SCOPE: Final = "loki"
 """The scope of records that were pushed to Loki's API: all attributes of their resource are labels of their stream."""
 
+_LABELS: Final = {name: label for label, name in INDEX_LABELS.items()}
+_NOT_IN_NAMES: Final = re.compile(r"[^a-zA-Z0-9_]")
+
 
 @dataclass(frozen=True, slots=True)
 class LogStream:
@@ -48,8 +53,16 @@ class LogStream:
     bytes: int
 
 
-def stream_labels(resource: Attributes) -> Labels:
-    """The stream labels of a record with these resource attributes."""
-    found = ((label, resource.get(name)) for label, name in INDEX_LABELS.items())
+def stream_label(attribute: str) -> str:
+    """The label of a stream that has this attribute as one. Loki's push takes only names that need no change."""
+    return _LABELS.get(attribute) or _NOT_IN_NAMES.sub("_", attribute)
+
+
+def stream_labels(resource: Attributes, *, pushed: bool = False) -> Labels:
+    """The stream labels of a record with these resource attributes; ``pushed`` to Loki's API, all that are strings are labels."""
+    if pushed:
+        found = ((stream_label(name), value) for name, value in resource.items())
+    else:
+        found = ((label, resource.get(name)) for label, name in INDEX_LABELS.items())
     given = {label: value for label, value in found if isinstance(value, str) and value}
     return tuple(sorted(({"service_name": UNKNOWN_SERVICE} | given).items()))

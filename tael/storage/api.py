@@ -315,7 +315,7 @@ class SpanCountReader(Protocol):
         ...
 
 
-LANDING: Final = 4
+LANDING: Final = 5
 """The edition of the landing tables that this version inserts into; it grows whenever one of them is superseded (docs/formats.md)."""
 
 

@@ -23,6 +23,7 @@ from tael.cluster.shard import SHARD_MAP_KEY, ShardAddress, ShardMap
 from tael.cold.files import ROLLED
 from tael.errors import Rejected, Unavailable
 from tael.model.signals import LOGS, METRICS, TRACES
+from tael.model.streams import PUSHED_SCOPE
 from tael.storage.clickhouse import erase as hot_erase
 from tael.storage.clickhouse.client import ClickHouse
 from tael.storage.clickhouse.erase import ClickHouseErase
@@ -239,6 +240,24 @@ async def test_streams_of_later_records_stay_wherever_these_are(place: Place) ->
     await place.cold.roll()
     await finish(place, deletion)
     assert (await place.left())[1] == ["new"]
+    streams = await place.texts("SELECT DISTINCT toString(stream) FROM db.log_streams WHERE tenant = 't1'")
+    assert streams == await place.cold_rows("logs", "toString(stream)")
+
+
+async def test_pushed_streams_go_with_their_tenant_and_stay_with_later_records(place: Place) -> None:
+    """Their ids are of all labels, in the table of streams as in the records and files that keep them."""
+
+    def pushed(at: int, env: str) -> Any:
+        group = logs_of("web", wire_log(at, env), app="web", env=env)
+        group.scope_logs[0].scope.name = PUSHED_SCOPE
+        return group
+
+    await place.write("t1", RECEIVED_NS, pushed(0, "prod"), pushed(1, "dev"))
+    deletion = await place.ask("tenant", "t1")
+    await place.write("t1", LATER_NS, pushed(2, "prod"))
+    await place.cold.roll()
+    await finish(place, deletion)
+    assert await place.texts("SELECT DISTINCT labels['env'] FROM db.log_streams WHERE tenant = 't1'") == ["prod"]
     streams = await place.texts("SELECT DISTINCT toString(stream) FROM db.log_streams WHERE tenant = 't1'")
     assert streams == await place.cold_rows("logs", "toString(stream)")
 

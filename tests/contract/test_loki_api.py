@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 
 from services.query.api.loki.explore import VERSION
+from tael.loki.push import read_json
 from tael.model.tenant import TENANT_HEADER
 from tael.otlp.decode import decode_logs
 from tael.storage.api import LogReader, Shard
@@ -257,6 +259,38 @@ async def test_labels_values_and_series(loki: Api) -> None:
         "detectedLabels": [{"label": "service_name", "cardinality": 2}, {"label": "service_namespace", "cardinality": 1}]
     }
     assert await loki.json(f"{LOKI}/detected_labels", query='{service_name="nope"}', **RANGE) == {}
+
+
+async def test_streams_that_were_pushed_are_listed_with_all_their_labels() -> None:
+    """By each endpoint for streams, beside those that came by OTLP."""
+    values = [[str(START_NS + SECOND), "ready"], [str(START_NS + 2 * SECOND), "gone"]]
+    body = json.dumps({"streams": [{"stream": {"app": "web", "env": "eu", "pod": "7"}, "values": values}]})
+    pushed = read_json(body.encode(), 10_000).request.resource_logs
+    labels = {"app": "web", "env": "eu", "pod": "7", "service_name": "web"}
+    records = list(decode_logs([*GROUPS, *pushed], RECEIVED_NS))
+    async with serving(MemorySpans(), logs=MemoryLogs(records)) as loki:
+        assert await data(loki, "labels") == ["app", "env", "pod", "service_name", "service_namespace"]
+        assert await data(loki, "labels", query='{app="web"}') == sorted(labels)
+        assert await data(loki, "label/env/values") == ["eu"]
+        assert await data(loki, "label/service_name/values", query='{env=~".+"}') == ["web"]
+        assert await data(loki, "series", **{"match[]": '{app="web"}'}) == [labels]
+        assert labels in await data(loki, "series")
+        detected = await loki.json(f"{LOKI}/detected_labels", query='{app=~".+"}', **RANGE)
+        # A pod is listed although its value looks like an id.
+        assert detected == {"detectedLabels": [{"label": name, "cardinality": 1} for name in sorted(labels)]}
+        stats = await loki.json(f"{LOKI}/index/stats", query='{app="web"}', **RANGE)
+        assert stats == {"streams": 1, "chunks": 1, "bytes": 9, "entries": 2}
+        for query, labeled in [("{}", {"app": "web"}), ('{app="web"}', {"app": "web"}), ('{service_name="web"}', {"app": "web"})]:
+            for path in ("index/volume", "index/volume_range"):
+                volume = await data(loki, path, query=query, targetLabels="app")
+                assert [one["metric"] for one in volume["result"]] == [labeled], (path, query)
+        by_label = await data(loki, "index/volume", query='{app="web"}', aggregateBy="labels")
+        assert [one["metric"] for one in by_label["result"]] == [{name: ""} for name in sorted(labels)]
+        # What a matcher says of a label, streams need not have.
+        without = await data(loki, "index/volume", query='{service_name="web", zone!="a"}', targetLabels="zone,app")
+        assert [one["metric"] for one in without["result"]] == [{"app": "web"}]
+        both = await data(loki, "index/volume_range", query="{}", targetLabels="env,app")
+        assert [one["metric"] for one in both["result"]] == [{"app": "web", "env": "eu"}]
 
 
 async def test_replaced_labels_may_be_the_same(loki: Api) -> None:

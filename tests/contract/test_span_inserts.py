@@ -115,7 +115,7 @@ async def test_an_insert_of_an_older_release_is_repeated_into_its_landing_table(
         (clickhouse,) = tier.clickhouses
         body = codec.encode("t1", START_NS, ExportTraceServiceRequest(resource_spans=[of_service("shop", wire_span())]).SerializeToString())
         settings = settings_of(TRACES, "token")
-        for landing, table in enumerate(("spans_in_5", "spans_in_6", "spans_in_7", "spans_in_8"), 0):
+        for landing, table in enumerate(("spans_in_5", "spans_in_6", "spans_in_7", "spans_in_8", "spans_in_9"), 0):
             await clickhouse.insert(table, body, "ProtobufSingle", settings)
             await tier.writers[0].write(TRACES, body, "token", landing=landing)
             assert await rows_of(clickhouse, "spans") == landing + 1

@@ -111,7 +111,7 @@ CASES |= {
     "logs_in_columns": wire.landing_columns(wire.wal_batch(wire.LOGS_REQUEST)) + "\n",
     "logs_in_schema": wire.format_schema(wire.wal_batch(wire.LOGS_REQUEST)),
     "logs_in_1_select": flatten_logs.logs_select_1("tael.logs_in_1") + "\n",
-    "logs_in_3_select": flatten_logs.logs_select("tael.logs_in_3") + "\n",
+    "logs_in_4_select": flatten_logs.logs_select("tael.logs_in_4") + "\n",
     "log_line_names": log_lines.names() + "\n",
     "log_line_level": log_lines.level() + "\n",
     "logs_counted": shown(log_query_builder.count(HOT, "t1", COUNTED, HOUR, 9)),

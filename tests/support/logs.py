@@ -11,7 +11,7 @@ from tael.model.log import LogRecord
 from tael.model.predicate import intrinsic, mentions
 from tael.model.series import Selection
 from tael.model.span import Resource, Scope
-from tael.model.streams import LogStream, stream_labels
+from tael.model.streams import LogStream
 from tael.model.tenant import DEFAULT_TENANT
 from tael.model.time import NS_PER_MS, TimeRange, signed_ns
 from tael.otlp.matches import log_test
@@ -49,7 +49,7 @@ class MemoryLogs:
         return Answer(
             [
                 LogCount(
-                    stream_labels(record.resource.attributes) if counts.by_stream else (),
+                    record.stream if counts.by_stream else (),
                     True,
                     entry(record).metadata["detected_level"] if counts.by_level else "",
                     (record.timestamp_ns - start) // slot if slot else 0,
@@ -83,5 +83,5 @@ def _matches(record: LogRecord, query: LogQuery) -> bool:
 
 
 def _of_streams(record: LogRecord, query: LogQuery) -> bool:
-    labels = dict(stream_labels(record.resource.attributes))
+    labels = dict(record.stream)
     return all(condition(matcher)(labels.get(matcher.name, "")) for matcher in query.streams)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from tael.model import log
+from tael.model.streams import PUSHED_SCOPE
 from tael.storage.clickhouse import streams
 from tael.storage.clickhouse.flatten import (
     RESOURCE_COLUMNS,
@@ -19,7 +20,7 @@ from tael.storage.clickhouse.flatten import (
     unfolded,
 )
 
-LANDING_TABLE = "logs_in_3"
+LANDING_TABLE = "logs_in_4"
 
 _BODY = (
     "multiIf(lr.body.value = 'string_value', lr.body.string_value, lr.body.value = 'array_value', lr.body.array_value, "
@@ -30,6 +31,8 @@ _BODY = (
 
 
 _RESOURCE = "CAST(resource_string, 'Map(String, String)')"
+_PUSHED = f"arrayAll(name -> name = '{PUSHED_SCOPE}', rs.scope_logs.scope.name)"
+"""Whether a resource came by Loki's push. Its records have that scope; where other scopes are beside it, somebody's SDK uses the name."""
 
 
 def logs_select(source: str) -> str:
@@ -37,8 +40,8 @@ def logs_select(source: str) -> str:
     service = "toString(resource_service)"
     return _logs_select(
         source,
-        stream=streams.stream_id("tenant", _RESOURCE, service),
-        stream_labels=f"CAST({streams.labels(_RESOURCE, service)}, '{streams.LABELS_TYPE}')",
+        stream=streams.stream_id("tenant", _RESOURCE, service, _PUSHED),
+        stream_labels=f"CAST({streams.labels(_RESOURCE, service, _PUSHED)}, '{streams.LABELS_TYPE}')",
     )
 
 

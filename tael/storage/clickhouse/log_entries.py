@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from tael.logql.levels import LEVEL, LEVEL_NAMES, detected_level
 from tael.logql.records import Entry, add_attributes, label_of, labels_of_origin, text_of
+from tael.model.streams import PUSHED_SCOPE
 from tael.storage.clickhouse import native, rows
 from tael.storage.clickhouse.log_rows import decoded_body
 from tael.storage.clickhouse.rows import RESOURCE_COLUMNS, SCOPE_COLUMNS, other_value
@@ -34,7 +35,8 @@ _ATTRIBUTES: Final = {
 _FIELDS: Final = {
     "observed_timestamp": "reinterpretAsUInt64(toUnixTimestamp64Nano(observed_timestamp))",
     "severity_number": "severity_number",
-    "severity_text": "severity_text",
+    # Loki's push knows no severity: there it is a level that is among the labels.
+    "severity_text": f"if(scope_name = '{PUSHED_SCOPE}', '', severity_text)",
     "dropped_attributes_count": "dropped_attributes_count",
     "flags": "flags",
     "trace_id": "if(trace_id = toFixedString('', 16), '', lower(hex(trace_id)))",

@@ -137,7 +137,8 @@ def fill(statement: str, database: str, engine: Engine) -> str:
         "resource_value_hashes": flatten.RESOURCE_VALUE_HASHES,
         "logs_in_1_select": flatten_logs.logs_select_1(f"{database}.logs_in_1"),
         "logs_in_2_select": _released("logs_in_2_select", database),
-        "logs_in_3_select": flatten_logs.logs_select(f"{database}.logs_in_3"),
+        "logs_in_3_select": _released("logs_in_3_select", database),
+        "logs_in_4_select": flatten_logs.logs_select(f"{database}.logs_in_4"),
         "line_names": log_lines.names(),
         "line_level_type": log_lines.LEVEL_TYPE,
         "line_level": log_lines.level(),
@@ -161,6 +162,7 @@ def fill(statement: str, database: str, engine: Engine) -> str:
         "spans_in_8_keys_select": attribute_keys.shared_keys_select("traces", f"{database}.spans_in_8"),
         "spans_in_9_keys_select": attribute_keys.shared_keys_select("traces", f"{database}.spans_in_9"),
         "shared_log_keys_select": attribute_keys.shared_keys_select("logs", f"{database}.logs_in_3"),
+        "logs_in_4_keys_select": attribute_keys.shared_keys_select("logs", f"{database}.logs_in_4"),
         "trace_state": service_counts.TRACE_STATE,
         "trace_state_merged": service_counts.TRACE_STATE_MERGED,
         "service_sums": service_counts.SUMS,
@@ -168,6 +170,7 @@ def fill(statement: str, database: str, engine: Engine) -> str:
         "stream_of_row": streams.stream_id("tenant", "CAST(resource_string, 'Map(String, String)')", "service"),
         "labels_type": streams.LABELS_TYPE,
         "labels_of_row": f"CAST({streams.labels(_RESOURCE, 'toString(service)')}, '{streams.LABELS_TYPE}')",
+        "labels_of_pushed_row": streams.labels_of_row("tenant", _RESOURCE, "toString(service)", scope="scope_name", stream="stream"),
         "stream_labels": streams.labels("CAST(any(resource_string), 'Map(String, String)')", "toString(any(service))"),
     }
     return re.sub(r"\{\{(\w+)\}\}", lambda match: values[match[1]], statement)

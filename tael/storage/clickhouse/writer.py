@@ -37,7 +37,8 @@ LANDINGS: Final = {
 }
 
 _EARLIER: Final[dict[int, dict[str, str]]] = {
-    edition: {TRACES: table} for edition, table in enumerate(("spans_in_5", "spans_in_6", "spans_in_7", "spans_in_8"))
+    edition: {TRACES: table, LOGS: "logs_in_3"}
+    for edition, table in enumerate(("spans_in_5", "spans_in_6", "spans_in_7", "spans_in_8", "spans_in_9"))
 }
 """The tables of earlier editions (tael.storage.api.LANDING) where they are others than those above; bodies are read alike."""
 

@@ -172,9 +172,11 @@ class _Volume:
         self._by_name = form.text("aggregateBy") == "labels"
         if form.text("aggregateBy") not in ("", "series", "labels"):
             raise Rejected('invalid aggregation option: it must be "series" or "labels"')
-        self._needed = set(self._names)
+        named = [matcher.name for matcher in matchers]
+        # As in Loki: what the selector says of a label is not narrowed to streams that have it.
+        self._needed = set(self._names) - set(named)
         if not self._names and not self._by_name:
-            self._names = [matcher.name for matcher in matchers]
+            self._names = named
 
     @property
     def names(self) -> Collection[str] | None:
@@ -188,7 +190,7 @@ class _Volume:
         named = {name: value for name, value in labels.items() if not self._names or name in self._names}
         if self._by_name:
             return [((name, ""),) for name in named]
-        return [tuple(sorted(named.items()))] if named else []
+        return [tuple(sorted(named.items()))] if named or self._names else []
 
 
 def _sizes(streams: Iterable[Stream], volume: _Volume) -> dict[tuple[tuple[str, str], ...], dict[int, int]]:
