@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
+from opentelemetry.proto.common.v1.common_pb2 import InstrumentationScope
+from opentelemetry.proto.resource.v1.resource_pb2 import Resource
+from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans, ScopeSpans
 from opentelemetry.proto.trace.v1.trace_pb2 import Span as WireSpan
 
 from tael.errors import TaelError
@@ -14,6 +17,7 @@ from tael.model.span import Span
 from tael.model.time import TimeRange
 from tael.otlp.anyvalue import encode_attributes
 from tael.storage.api import TraceTooLong
+from tael.storage.clickhouse import groups
 from tael.storage.clickhouse.client import ClickHouse
 from tael.storage.clickhouse.schema import ClickHouseSchema, read_migrations
 from tael.storage.clickhouse.spans import ClickHouseSpans
@@ -64,6 +68,35 @@ FILLED: dict[str, Callable[[WireSpan], None]] = {
 }
 
 
+def _of_scope(**fields: Any) -> ScopeSpans:
+    return ScopeSpans(scope=InstrumentationScope(**fields))
+
+
+FILLED_AROUND: dict[str, ResourceSpans] = {
+    **{
+        f"resource's {type(value).__name__}": ResourceSpans(resource=Resource(attributes=encode_attributes({"a": value})))
+        for value in (0, 0.0, False, b"", [1, "b"])
+    },
+    "resource's dropped attributes": ResourceSpans(resource=Resource(dropped_attributes_count=1)),
+    "resource's schema": ResourceSpans(schema_url="https://opentelemetry.io/schemas/1.40.0"),
+    "scope's text": ResourceSpans(scope_spans=[_of_scope(attributes=encode_attributes({"a": "b"}))]),
+    "scope's number": ResourceSpans(scope_spans=[_of_scope(attributes=encode_attributes({"a": 0}))]),
+    "scope's dropped attributes": ResourceSpans(scope_spans=[_of_scope(dropped_attributes_count=1)]),
+    "scope's schema": ResourceSpans(scope_spans=[ScopeSpans(schema_url="https://opentelemetry.io/schemas/1.40.0")]),
+}
+"""What is merged into a resource with one scope: of either a single group is filled."""
+
+
+def _around(name: str, *spans: WireSpan) -> ResourceSpans:
+    group, filled = of_service(f"of {name}", *spans), FILLED_AROUND[name]
+    group.resource.MergeFrom(filled.resource)
+    group.schema_url = filled.schema_url
+    for scope in filled.scope_spans:
+        group.scope_spans[0].scope.MergeFrom(scope.scope)
+        group.scope_spans[0].schema_url = scope.schema_url
+    return group
+
+
 def _span(name: str, at: int, trace_id: bytes = b"") -> WireSpan:
     span = wire_span(at, name=name, trace_id=trace_id)
     FILLED[name](span)
@@ -76,6 +109,15 @@ async def test_a_span_with_a_single_filled_group_is_read_back(any_tier: HotTier)
     for span in written:
         assert (await any_tier.reader.get_trace("t1", span.trace_id)).value == [span]
         assert (await any_tier.reader.find_spans("t1", span_query(AROUND, service=f"of {span.name}"))).value == [span]
+
+
+async def test_a_span_under_a_single_filled_group_is_read_back(any_tier: HotTier) -> None:
+    """Of its resource or its scope: by its trace, in a page with nothing else, and in a page with all of them."""
+    written = await any_tier.store(*(_around(name, wire_span(at)) for at, name in enumerate(FILLED_AROUND)))
+    for name, span in zip(FILLED_AROUND, written, strict=True):
+        assert (await any_tier.reader.get_trace("t1", span.trace_id)).value == [span]
+        assert (await any_tier.reader.find_spans("t1", span_query(AROUND, service=f"of {name}"))).value == [span]
+    assert (await any_tier.reader.find_spans("t1", span_query(AROUND))).value == written[::-1]
 
 
 async def test_spans_that_fill_different_columns_are_whole_together(any_tier: HotTier) -> None:
@@ -126,12 +168,12 @@ async def test_spans_from_before_the_migration_are_read_whole(shared_hot_node: H
     before = [migration for migration in read_migrations() if migration.version < 53]
     await ClickHouseSchema(clickhouse, migrations=before).migrate()
     trace_id = new_trace_id()
-    groups = [of_service("shop", *(_span(name, 100 * part + at, trace_id) for at, name in enumerate(FILLED))) for part in range(3)]
-    await store(clickhouse, groups[0], landing="spans_in_7")
+    written = [of_service("shop", *(_span(name, 100 * part + at, trace_id) for at, name in enumerate(FILLED))) for part in range(3)]
+    await store(clickhouse, written[0], landing="spans_in_7")
     async with migrated(clickhouse):
-        await store(clickhouse, groups[1], landing="spans_in_6")
-        await store(clickhouse, groups[2])
-        expected = model_of(groups)
+        await store(clickhouse, written[1], landing="spans_in_6")
+        await store(clickhouse, written[2])
+        expected = model_of(written)
         reader = ClickHouseSpans(clickhouse)
 
         async def read() -> tuple[list[Span], list[Span]]:
@@ -141,18 +183,20 @@ async def test_spans_from_before_the_migration_are_read_whole(shared_hot_node: H
         assert await read() == (expected, expected)
         await clickhouse.command(f"OPTIMIZE TABLE {clickhouse.database}.spans FINAL")
         assert await read() == (expected, expected)
-        sums = f"SELECT start_time < fromUnixTimestamp64Nano({START_NS + 100}), groupArray(empty_groups) FROM (SELECT * FROM {clickhouse.database}.spans ORDER BY start_time) GROUP BY 1"
-        first, later = sorted((bool(is_first), list(masks)) for is_first, masks in await clickhouse.query(sums, {}))
+        masks_by_age = f"SELECT start_time < fromUnixTimestamp64Nano({START_NS + 100}), groupArray({groups.MASK}) FROM (SELECT * FROM {clickhouse.database}.spans ORDER BY start_time) GROUP BY 1"
+        first, later = sorted((bool(is_first), list(masks)) for is_first, masks in await clickhouse.query(masks_by_age, {}))
         assert first[1] == 2 * later[1]
 
 
-async def test_a_table_that_is_still_to_be_migrated_is_read(shared_hot_node: HotNode) -> None:
+@pytest.mark.parametrize("lacking", [groups.COLUMNS, groups.COLUMNS[1:]], ids=["both", "the second"])
+async def test_a_table_that_is_still_to_be_migrated_is_read(shared_hot_node: HotNode, lacking: Sequence[str]) -> None:
     """A query service may be of the new version before the tables are."""
     async with open_tier([shared_hot_node]) as tier:
         (clickhouse,) = tier.clickhouses
         span = wire_span()
         await tier.store(of_service("shop", span))
-        await clickhouse.command(f"ALTER TABLE {clickhouse.database}.spans DROP COLUMN empty_groups")
+        for column in lacking:
+            await clickhouse.command(f"ALTER TABLE {clickhouse.database}.spans DROP COLUMN {column}")
         reader = ClickHouseSpans(clickhouse)
         [found] = (await reader.find_spans("t1", span_query(AROUND))).value
         assert (await reader.get_trace("t1", span.trace_id)).value == [found]

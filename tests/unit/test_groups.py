@@ -6,8 +6,8 @@ from tael.storage.clickhouse import groups, rows
 
 
 def test_a_row_without_its_empty_groups_is_whole() -> None:
-    """For any groups: selected columns are in their places, and the others have their empty values."""
-    for empty in range(256):
+    """For any pair of groups: selected columns are in their places, and the others have their empty values."""
+    for empty in {1 << one | 1 << other for one in range(16) for other in range(16)} | {0, 65_535}:
         selected = groups.columns(empty)
         row = groups.whole([*selected, empty], empty)
         assert len(row) == len(rows.COLUMNS)
@@ -16,10 +16,10 @@ def test_a_row_without_its_empty_groups_is_whole() -> None:
 
 
 def test_every_group_has_a_bit_and_columns() -> None:
-    """Eight bits, no column in two groups, and only columns of a row."""
-    left_out = [set(rows.COLUMNS) - set(groups.columns(1 << bit)) for bit in range(8)]
+    """Sixteen bits, no column in two groups, and only columns of a row."""
+    left_out = [set(rows.COLUMNS) - set(groups.columns(1 << bit)) for bit in range(16)]
     assert all(left_out)
-    assert sum(map(len, left_out)) == len(set(rows.COLUMNS) - set(groups.columns(255)))
+    assert sum(map(len, left_out)) == len(set(rows.COLUMNS) - set(groups.columns(65_535)))
     assert groups.columns(0) == rows.COLUMNS
 
 

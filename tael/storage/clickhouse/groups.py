@@ -1,4 +1,4 @@
-"""Groups of columns that are empty in most spans. ``empty_groups`` has a bit for each, and a reader of spans does not select empty groups. Pure.
+"""Groups of columns that are empty in most spans. Each row has a bit for each (COLUMNS), and a reader of spans does not select empty groups. Pure.
 
 A bit that is set MUST be right. No bit is set when nothing is known, as in files of the cold tier, which do not have the column (docs/adr/0028).
 """
@@ -13,7 +13,12 @@ from typing import Any, Final
 
 from tael.storage.clickhouse import rows
 
-COLUMN: Final = "empty_groups"
+COLUMNS: Final = ("empty_groups", "more_empty_groups")
+"""The first eight bits and the next eight."""
+MASK: Final = f"{COLUMNS[0]} + 256 * {COLUMNS[1]}"
+"""All of them as one number."""
+INSTEAD: Final = dict.fromkeys(COLUMNS, "toUInt8(0)")
+"""On a shard without one of the columns nothing is known to be empty (lacking.py)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +32,7 @@ class _Group:
 
 _NUMBERS: Final = ("dropped_attributes_count", "dropped_events_count", "dropped_links_count")
 _TEXTS: Final = ("trace_state", "status_message")
+_DROPPED: Final = ("resource_dropped_attributes_count", "scope_dropped_attributes_count")
 _RARE: Final = " AND ".join([*(f"{name} = ''" for name in _TEXTS), *(f"{name} = 0" for name in _NUMBERS)])
 
 # In the order of the bits, which are stored: it never changes.
@@ -37,8 +43,24 @@ _GROUPS: Final = (
     _Group(rows.LLM_COLUMNS, "llm_operation = ''", str),
     _Group((*_TEXTS, *_NUMBERS), _RARE, int),
 )
-EXPRESSION: Final = f"toUInt8({' + '.join(f'{1 << bit} * ({group.empty})' for bit, group in enumerate(_GROUPS))})"
-"""The default expression of the column."""
+_MORE_GROUPS: Final = (
+    _Group(("resource_int",), "empty(resource_int)", dict),
+    _Group(("resource_double", "resource_bool"), "empty(resource_double) AND empty(resource_bool)", dict),
+    _Group(("resource_other",), "empty(resource_other)", dict),
+    _Group(("scope_string", "scope_other"), "empty(scope_string) AND empty(scope_other)", dict),
+    _Group(_DROPPED, " AND ".join(f"{name} = 0" for name in _DROPPED), int),
+    _Group(("resource_schema_url",), "resource_schema_url = ''", str),
+    _Group(("scope_schema_url",), "scope_schema_url = ''", str),
+    _Group(("flags",), "flags = 0", int),
+)
+
+
+def _bits(of: Sequence[_Group]) -> str:
+    return f"toUInt8({' + '.join(f'{1 << bit} * ({group.empty})' for bit, group in enumerate(of))})"
+
+
+EXPRESSIONS: Final = dict(zip(COLUMNS, map(_bits, (_GROUPS, _MORE_GROUPS)), strict=True))
+"""The default expressions of the columns."""
 
 
 def common(masks: Sequence[int]) -> int:
@@ -60,7 +82,7 @@ def whole(row: rows.Row, empty: int) -> list[Any]:
 @cache
 def _values(empty: int) -> tuple[Callable[[], Any] | None, ...]:
     """For each column, a function that returns its empty value if it is left out, or None if it is selected."""
-    left_out = {name: _value(name, group) for bit, group in enumerate(_GROUPS) if empty & 1 << bit for name in group.columns}
+    left_out = {name: _value(name, group) for bit, group in enumerate((*_GROUPS, *_MORE_GROUPS)) if empty & 1 << bit for name in group.columns}
     return tuple(left_out.get(name) for name in rows.COLUMNS)
 
 

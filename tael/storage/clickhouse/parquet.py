@@ -8,9 +8,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final, TypeAlias
 
+from tael.storage.clickhouse import groups
+
 Columns: TypeAlias = Sequence[tuple[str, str]]
 """Name and type of each column of a hot table, in its order."""
-_LEFT_OUT: Final = {"spans": ("resource_value_hashes", "empty_groups"), "logs": ("stream_labels",)}
+_LEFT_OUT: Final = {"spans": ("resource_value_hashes", *groups.COLUMNS), "logs": ("stream_labels",)}
 """Columns that are not written, because they only serve an index, a view or reads of the hot table."""
 _HEX: Final = {"spans": ("parent_span_id", "links.trace_id", "links.span_id"), "exemplars": ("trace_id",)}
 

@@ -21,8 +21,8 @@ from tael.storage.clickhouse.predicate import conditions, is_narrow
 from tael.storage.clickhouse.source import Source
 
 _CONTENT: Final = intrinsic("llm_content")
-_KEY_COLUMNS: Final = f"service, start_time, trace_id, span_id, {groups.COLUMN}"
-_KEY: Final = f"service, toUnixTimestamp64Nano(start_time), trace_id, span_id, {groups.COLUMN}"
+_KEY_COLUMNS: Final = f"service, start_time, trace_id, span_id, {', '.join(groups.COLUMNS)}"
+_KEY: Final = f"service, toUnixTimestamp64Nano(start_time), trace_id, span_id, {groups.MASK}"
 """The columns of a SpanKey."""
 
 
@@ -130,7 +130,7 @@ def fetch(
     places = source.rows(
         "spans", tenant, held, hours={hour_of(start) for start in starts}, service=services[0] if len(services) == 1 else ""
     )
-    selected = ", ".join((*groups.columns(empty), groups.COLUMN))
+    selected = ", ".join((*groups.columns(empty), groups.MASK))
     return Statement(f"SELECT {selected}\nFROM {places}\nWHERE {where}", where.parameters)
 
 

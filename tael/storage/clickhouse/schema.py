@@ -133,7 +133,7 @@ def fill(statement: str, database: str, engine: Engine) -> str:
         "spans_in_7_select": _released("spans_in_7_select", database),
         "spans_in_8_select": _released("spans_in_8_select", database),
         "spans_in_9_select": flatten.spans_select(f"{database}.spans_in_9"),
-        "empty_groups": groups.EXPRESSION,
+        **groups.EXPRESSIONS,
         "resource_value_hashes": flatten.RESOURCE_VALUE_HASHES,
         "logs_in_1_select": flatten_logs.logs_select_1(f"{database}.logs_in_1"),
         "logs_in_2_select": _released("logs_in_2_select", database),

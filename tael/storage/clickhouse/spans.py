@@ -6,7 +6,6 @@ import asyncio
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Final
 
 from tael.errors import Rejected
 from tael.model.predicate import EVERYTHING, Predicate, intrinsic, mentions, required_service
@@ -27,8 +26,6 @@ _FETCH_KEYS = 1_000
 """How many spans are fetched at once: ClickHouse accepts parameters of up to 128 KiB."""
 _INLINE_ROWS = 500
 """Up to this many spans are decoded in the event loop; more in a thread."""
-_INSTEAD: Final = {groups.COLUMN: "toUInt8(0)"}
-"""On a shard without the column nothing is known to be empty."""
 
 
 class ClickHouseSpans:
@@ -166,7 +163,7 @@ class ClickHouseSpans:
         return self._since_ns
 
     async def _query(self, statement: Statement, limits: Limits = QUERY_LIMITS) -> list[rows.Row]:
-        return await lacking.asked(self._clickhouse, statement, _INSTEAD, limits)
+        return await lacking.asked(self._clickhouse, statement, groups.INSTEAD, limits)
 
 
 def _at_most(most: int | None, found: list[rows.Row]) -> list[rows.Row]:

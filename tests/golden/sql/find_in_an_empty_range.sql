@@ -1,4 +1,4 @@
-SELECT service, toUnixTimestamp64Nano(start_time), trace_id, span_id, empty_groups
+SELECT service, toUnixTimestamp64Nano(start_time), trace_id, span_id, empty_groups + 256 * more_empty_groups
 FROM tael.spans
 WHERE tenant = {tenant:String}
   AND false

@@ -1,6 +1,6 @@
-SELECT service, toUnixTimestamp64Nano(start_time), trace_id, span_id, empty_groups
+SELECT service, toUnixTimestamp64Nano(start_time), trace_id, span_id, empty_groups + 256 * more_empty_groups
 FROM (
-  SELECT service, start_time, trace_id, span_id, empty_groups FROM tael.spans
+  SELECT service, start_time, trace_id, span_id, empty_groups, more_empty_groups FROM tael.spans
 WHERE tenant = {tenant:String}
   AND start_time >= fromUnixTimestamp64Nano({start:Int64}, 'UTC')
   AND start_time < fromUnixTimestamp64Nano({end:Int64}, 'UTC')
@@ -9,7 +9,7 @@ WHERE tenant = {tenant:String}
     AND (hex(trace_id), hex(span_id)) > ({after_trace:String}, {after_span:String})))
   AND (attributes_string[{p8:String}] = {p9:String} OR (indexHint(has(resource_value_hashes, xxHash32({p9:String}))) AND resource_string[{p8:String}] = {p9:String}))
   UNION ALL
-  SELECT service, start_time, trace_id, span_id, empty_groups FROM tael.spans
+  SELECT service, start_time, trace_id, span_id, empty_groups, more_empty_groups FROM tael.spans
 WHERE tenant = {tenant:String}
   AND start_time >= fromUnixTimestamp64Nano({start:Int64}, 'UTC')
   AND start_time < fromUnixTimestamp64Nano({end:Int64}, 'UTC')
@@ -18,7 +18,7 @@ WHERE tenant = {tenant:String}
     AND (hex(trace_id), hex(span_id)) > ({after_trace:String}, {after_span:String})))
   AND (attributes_int[{p10:String}] = {p11:Int64} OR attributes_double[{p10:String}] = {p12:Float64})
   UNION ALL
-  SELECT service, start_time, trace_id, span_id, empty_groups FROM tael.spans
+  SELECT service, start_time, trace_id, span_id, empty_groups, more_empty_groups FROM tael.spans
 WHERE tenant = {tenant:String}
   AND start_time >= fromUnixTimestamp64Nano({start:Int64}, 'UTC')
   AND start_time < fromUnixTimestamp64Nano({end:Int64}, 'UTC')
