@@ -72,10 +72,11 @@ def _of_scope(**fields: Any) -> ScopeSpans:
     return ScopeSpans(scope=InstrumentationScope(**fields))
 
 
+VALUES: tuple[AttributeValue, ...] = (0, 0.0, False, b"", [1, "b"])
 FILLED_AROUND: dict[str, ResourceSpans] = {
     **{
         f"resource's {type(value).__name__}": ResourceSpans(resource=Resource(attributes=encode_attributes({"a": value})))
-        for value in (0, 0.0, False, b"", [1, "b"])
+        for value in VALUES
     },
     "resource's dropped attributes": ResourceSpans(resource=Resource(dropped_attributes_count=1)),
     "resource's schema": ResourceSpans(schema_url="https://opentelemetry.io/schemas/1.40.0"),
@@ -151,6 +152,14 @@ async def test_a_copy_that_was_not_found_fills_more(any_tier: HotTier) -> None:
         assert page == expected[::-1][:limit]
 
 
+async def test_a_trace_that_grows_fills_more(any_tier: HotTier) -> None:
+    """Each span of it has one more group than those before, in inserts of their own."""
+    trace_id, written = new_trace_id(), list[Span]()
+    for at, name in enumerate(FILLED):
+        written += await any_tier.store(of_service("shop", _span(name, at, trace_id)))
+        assert (await any_tier.reader.get_trace("t1", trace_id)).value == written
+
+
 async def test_more_keys_than_a_statement_takes(any_tier: HotTier) -> None:
     """A trace of 2,300 spans, of which one is not like the others; and one span more than is allowed."""
     trace_id = new_trace_id()
@@ -188,13 +197,15 @@ async def test_spans_from_before_the_migration_are_read_whole(shared_hot_node: H
         assert first[1] == 2 * later[1]
 
 
-@pytest.mark.parametrize("lacking", [groups.COLUMNS, groups.COLUMNS[1:]], ids=["both", "the second"])
+@pytest.mark.parametrize("lacking", [groups.COLUMNS, groups.COLUMNS[1:], ()], ids=["both", "the second", "that of traces"])
 async def test_a_table_that_is_still_to_be_migrated_is_read(shared_hot_node: HotNode, lacking: Sequence[str]) -> None:
     """A query service may be of the new version before the tables are."""
     async with open_tier([shared_hot_node]) as tier:
         (clickhouse,) = tier.clickhouses
         span = wire_span()
         await tier.store(of_service("shop", span))
+        await clickhouse.command(f"DROP VIEW {clickhouse.database}.spans_to_trace_index_2")
+        await clickhouse.command(f"ALTER TABLE {clickhouse.database}.trace_index DROP COLUMN {groups.OF_TRACE}")
         for column in lacking:
             await clickhouse.command(f"ALTER TABLE {clickhouse.database}.spans DROP COLUMN {column}")
         reader = ClickHouseSpans(clickhouse)

@@ -35,7 +35,7 @@ from tael.storage.clickhouse import (
 )
 from tael.storage.clickhouse.conditions import Statement
 from tael.storage.clickhouse.log_query_builder import LogKey
-from tael.storage.clickhouse.query_builder import SpanKey
+from tael.storage.clickhouse.query_builder import SpanKey, TracePlace
 from tael.storage.clickhouse.series import query_builder as series_query_builder
 from tael.storage.clickhouse.source import HotTables
 from tael.storage.clickhouse.traceql import suggest
@@ -55,6 +55,7 @@ OF_LEVELS = wanted(LogLines((), tuple(Filtered(TextFilter(matcher)) for matcher 
 STREAMS = replace(UP, matchers=(Matcher("service_name", "=", "shop"), Matcher("k8s_pod_name", "=~", "cart-.+")))
 WIDE = GridRequest(UP.matchers, "increase", 1_790_000_100_000, 1_790_086_500_000, 3_600_000, 600_000)
 STEPS = (1_790_000_000_000, 1_790_003_600_000, 15_000)
+PLACE = TracePlace(frozenset({HOUR.start_ns}), HOUR.start_ns, HOUR.end_ns, 0)
 CURSOR = Cursor(1_790_000_000_000_000_007, b"t" * 16, b"s" * 8)
 
 
@@ -98,7 +99,8 @@ CASES = {
     "find_text": find(text="blue  sky"),
     "find_in_an_empty_range": find(time_range=TimeRange(5, 5)),
     "fetch": shown(query_builder.fetch(HOT, "t1", [SpanKey("shop", 7, b"t" * 16, b"s" * 8), SpanKey("pay", 3, b"u" * 16, b"v" * 8)])),
-    "get_trace": shown(query_builder.get_trace(HOT, "t1", b"t" * 16)),
+    "trace_place": shown(query_builder.trace_place(HOT, "t1", b"t" * 16)),
+    "get_trace": shown(query_builder.get_trace(HOT, "t1", b"t" * 16, PLACE, 2_001, empty=0xFFFF)),
     "services_by_hours_and_minutes": shown(
         service_counts.list_services(HOT, "t1", TimeRange(HOUR.start_ns + 7, HOUR.end_ns + 7_200 * 10**9), 0)
     ),

@@ -17,7 +17,9 @@ COLUMNS: Final = ("empty_groups", "more_empty_groups")
 """The first eight bits and the next eight."""
 MASK: Final = f"{COLUMNS[0]} + 256 * {COLUMNS[1]}"
 """All of them as one number."""
-INSTEAD: Final = dict.fromkeys(COLUMNS, "toUInt8(0)")
+OF_TRACE: Final = "empty_in_all"
+"""The column of the trace index with what is empty in all spans of a trace."""
+INSTEAD: Final = dict.fromkeys((*COLUMNS, OF_TRACE), "toUInt8(0)")
 """On a shard without one of the columns nothing is known to be empty (lacking.py)."""
 
 
@@ -82,7 +84,9 @@ def whole(row: rows.Row, empty: int) -> list[Any]:
 @cache
 def _values(empty: int) -> tuple[Callable[[], Any] | None, ...]:
     """For each column, a function that returns its empty value if it is left out, or None if it is selected."""
-    left_out = {name: _value(name, group) for bit, group in enumerate((*_GROUPS, *_MORE_GROUPS)) if empty & 1 << bit for name in group.columns}
+    left_out = {
+        name: _value(name, group) for bit, group in enumerate((*_GROUPS, *_MORE_GROUPS)) if empty & 1 << bit for name in group.columns
+    }
     return tuple(left_out.get(name) for name in rows.COLUMNS)
 
 

@@ -6,7 +6,7 @@ fetches the wide columns of exactly those spans.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
@@ -14,7 +14,7 @@ from tael.cold.files import hour_of
 from tael.model.predicate import EVERYTHING, Compare, Contains, Or, Predicate, all_of, conjuncts, intrinsic, mentions, required_service
 from tael.model.time import MAX_NS, TimeRange, signed_ns, whole_hours
 from tael.storage.api import Cursor, SpanQuery
-from tael.storage.clickhouse import groups, rows
+from tael.storage.clickhouse import groups
 from tael.storage.clickhouse.columns import SPAN_COLUMNS, Column
 from tael.storage.clickhouse.conditions import CONDITION_FIRST, Conditions, Statement, instant
 from tael.storage.clickhouse.predicate import conditions, is_narrow
@@ -38,6 +38,16 @@ class SpanKey:
     trace_id: bytes
     span_id: bytes
     empty: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class TracePlace:
+    """What the trace index says of a trace: the hours with spans, the first and the last start, and the groups of columns that are empty in all spans."""
+
+    hours: frozenset[int]
+    first_ns: int
+    last_ns: int
+    empty: int
 
 
 def find_keys(
@@ -130,8 +140,7 @@ def fetch(
     places = source.rows(
         "spans", tenant, held, hours={hour_of(start) for start in starts}, service=services[0] if len(services) == 1 else ""
     )
-    selected = ", ".join((*groups.columns(empty), groups.MASK))
-    return Statement(f"SELECT {selected}\nFROM {places}\nWHERE {where}", where.parameters)
+    return Statement(f"SELECT {_selected(empty)}\nFROM {places}\nWHERE {where}", where.parameters)
 
 
 def trace_hours(source: Source, tenant: str, trace_ids: Sequence[bytes]) -> Statement:
@@ -144,29 +153,29 @@ def trace_hours(source: Source, tenant: str, trace_ids: Sequence[bytes]) -> Stat
     return Statement(sql, {"tenant": tenant, "trace_ids": [trace_id.hex() for trace_id in trace_ids]})
 
 
-def get_trace(source: Source, tenant: str, trace_id: bytes, hours: Collection[int] | None = None, limit: int | None = None) -> Statement:
-    """The spans of a trace, or any ``limit`` of them, in no particular order.
-
-    The index gives the times to look between; ``hours``, if known, the hours to look in.
-    """
-    return _of_trace(", ".join(rows.COLUMNS), source, tenant, trace_id, hours, limit)
-
-
-def trace_keys(source: Source, tenant: str, trace_id: bytes, hours: Collection[int] | None = None, limit: int | None = None) -> Statement:
-    """The keys of the spans that ``get_trace`` would read."""
-    return _of_trace(_KEY, source, tenant, trace_id, hours, limit)
-
-
-def _of_trace(selected: str, source: Source, tenant: str, trace_id: bytes, hours: Collection[int] | None, limit: int | None) -> Statement:
+def trace_place(source: Source, tenant: str, trace_id: bytes) -> Statement:
+    """The values of a TracePlace, in one row; no row for a trace that is not there."""
     sql = (
-        f"WITH (SELECT (min(first_start), max(last_start)) FROM {source.rows('trace_index', tenant)}\n"  # noqa: S608  # only names of ours and parameters
-        "      WHERE tenant = {tenant:String} AND trace_id = toFixedString(unhex({trace_id:String}), 16)) AS bounds\n"
-        f"SELECT {selected}\nFROM {source.rows('spans', tenant, hours=hours)}\n"
-        "WHERE tenant = {tenant:String}\n  AND trace_id = toFixedString(unhex({trace_id:String}), 16)\n"
-        "  AND start_time >= bounds.1\n  AND start_time <= bounds.2"
+        f"SELECT groupArray(toUnixTimestamp(hour)), {', '.join(f'toUnixTimestamp64Nano({at})' for at in ('min(first_start)', 'max(last_start)'))}, groupBitAnd({groups.OF_TRACE})\n"
+        f"FROM {source.rows('trace_index', tenant)}\n"
+        "WHERE tenant = {tenant:String} AND trace_id = toFixedString(unhex({trace_id:String}), 16)\nHAVING count() > 0"
     )
-    parameters: dict[str, Any] = {"tenant": tenant, "trace_id": trace_id.hex()}
+    return Statement(sql, {"tenant": tenant, "trace_id": trace_id.hex()})
+
+
+def get_trace(source: Source, tenant: str, trace_id: bytes, place: TracePlace, limit: int | None = None, *, empty: int = 0) -> Statement:
+    """The spans of a trace, or any ``limit`` of them, in no particular order and in the columns of ``fetch``."""
+    sql = (
+        f"SELECT {_selected(empty)}\nFROM {source.rows('spans', tenant, hours=place.hours)}\n"  # only names of ours and parameters
+        "WHERE tenant = {tenant:String}\n  AND trace_id = toFixedString(unhex({trace_id:String}), 16)\n"
+        f"  AND start_time >= {instant('first')}\n  AND start_time <= {instant('last')}"
+    )
+    parameters: dict[str, Any] = {"tenant": tenant, "trace_id": trace_id.hex(), "first": place.first_ns, "last": place.last_ns}
     return Statement(sql, parameters) if limit is None else Statement(f"{sql}\nLIMIT {{limit:UInt64}}", parameters | {"limit": limit})
+
+
+def _selected(empty: int) -> str:
+    return ", ".join((*groups.columns(empty), groups.MASK))
 
 
 def _has_name(source: Source, tenant: str, time_range: TimeRange, of_name: Predicate, parameters: dict[str, Any]) -> str:

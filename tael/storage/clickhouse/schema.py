@@ -134,6 +134,7 @@ def fill(statement: str, database: str, engine: Engine) -> str:
         "spans_in_8_select": _released("spans_in_8_select", database),
         "spans_in_9_select": flatten.spans_select(f"{database}.spans_in_9"),
         **groups.EXPRESSIONS,
+        "empty_mask": groups.MASK,
         "resource_value_hashes": flatten.RESOURCE_VALUE_HASHES,
         "logs_in_1_select": flatten_logs.logs_select_1(f"{database}.logs_in_1"),
         "logs_in_2_select": _released("logs_in_2_select", database),

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 
 from tael.errors import Rejected
 from tael.model.predicate import EVERYTHING, Predicate, intrinsic, mentions, required_service
@@ -18,7 +19,7 @@ from tael.storage.clickhouse.client import POINT_LIMITS, QUERY_LIMITS, ROWS_LIMI
 from tael.storage.clickhouse.columns import span_columns
 from tael.storage.clickhouse.conditions import Statement, bounded
 from tael.storage.clickhouse.narrowing import Newest
-from tael.storage.clickhouse.query_builder import SpanKey
+from tael.storage.clickhouse.query_builder import SpanKey, TracePlace
 from tael.storage.clickhouse.source import HotTables, Source
 from tael.storage.merge import most_complete, newest_first, oldest_first, once_each
 
@@ -67,12 +68,18 @@ class ClickHouseSpans:
         if not keys:
             return []
         empty, limits = groups.common([key.empty for key in keys]), ROWS_LIMITS if predicate == EVERYTHING else QUERY_LIMITS
-        found = await self._query(query_builder.fetch(self._source, tenant, keys, predicate, self._columns, empty=empty), limits)
+        fetch = partial(query_builder.fetch, self._source, tenant, keys, predicate, self._columns)
+        return await self._decoded(await self._filled(fetch, empty, limits))
+
+    async def _filled(self, fetch: Callable[..., Statement], empty: int, limits: Limits) -> list[rows.Row]:
+        """The rows of a statement that selects all columns but those of the ``empty`` groups. Where that is not true of a row, everything is read: another
+        copy of a span, which the search for keys did not return, or a span of the trace that has come since.
+        """
+        found = await self._query(fetch(empty=empty), limits)
         if any(row[-1] & empty != empty for row in found):
-            # Another copy of one of these spans, which the search for keys did not return, has a group that is not empty: read everything.
             empty = 0
-            found = await self._query(query_builder.fetch(self._source, tenant, keys, predicate, self._columns), limits)
-        return await self._decoded([groups.whole(row, empty) for row in found])
+            found = await self._query(fetch(), limits)
+        return [groups.whole(row, empty) for row in found]
 
     async def _decoded(self, found: Sequence[rows.Row]) -> list[Span]:
         if len(found) <= _INLINE_ROWS:
@@ -127,24 +134,18 @@ class ClickHouseSpans:
         """See SpanReader."""
         if len(trace_id) != 16:
             return Answer([])
-        hours: set[int] | None = None
-        if self._source.elsewhere("spans"):
-            named = await self._query(query_builder.trace_hours(self._source, tenant, [trace_id]), POINT_LIMITS)
-            hours = {int(second) * NS_PER_SECOND for (second,) in named}
-            # The index has every trace, wherever its spans are.
-            if not hours:
-                return Answer([])
+        named = await self._query(query_builder.trace_place(self._source, tenant, trace_id), POINT_LIMITS)
+        if not named:
+            return Answer([])
+        ((hours, first_ns, last_ns, empty),) = named
+        place = TracePlace(frozenset(int(second) * NS_PER_SECOND for second in hours), int(first_ns), int(last_ns), int(empty))
         # One row more than allowed shows that the trace is too long, without reading the rest of it.
-        limit = None if most is None else most + 1
-        if hours is not None and self._source.in_files("spans", hours):
-            found = await self._query(query_builder.get_trace(self._source, tenant, trace_id, hours, limit), POINT_LIMITS)
-            return Answer(_trace(await self._decoded(_at_most(most, found))))
-        # In the hot table two statements are cheaper: the keys tell which groups of columns are empty. Files would be opened twice.
-        found = await self._query(query_builder.trace_keys(self._source, tenant, trace_id, hours, limit), POINT_LIMITS)
-        keys, spans = list(dict.fromkeys(map(_key, _at_most(most, found)))), list[Span]()
-        for start in range(0, len(keys), _FETCH_KEYS):
-            spans += await self._read(tenant, keys[start : start + _FETCH_KEYS])
-        return Answer(_trace(spans))
+        fetch = partial(query_builder.get_trace, self._source, tenant, trace_id, place, None if most is None else most + 1)
+        # Files do not say what is empty in a row: everything is read of them, for they would be opened twice.
+        found = await self._filled(fetch, 0 if self._source.in_files("spans", place.hours) else place.empty, ROWS_LIMITS)
+        if most is not None and len(found) > most:
+            raise TraceTooLong(most)
+        return Answer(sorted(once_each(await self._decoded(found)), key=oldest_first))
 
     def _span(self, row: rows.Row) -> Span:
         return with_cost(rows.span(row), self._prices)
@@ -164,16 +165,6 @@ class ClickHouseSpans:
 
     async def _query(self, statement: Statement, limits: Limits = QUERY_LIMITS) -> list[rows.Row]:
         return await lacking.asked(self._clickhouse, statement, groups.INSTEAD, limits)
-
-
-def _at_most(most: int | None, found: list[rows.Row]) -> list[rows.Row]:
-    if most is not None and len(found) > most:
-        raise TraceTooLong(most)
-    return found
-
-
-def _trace(spans: Sequence[Span]) -> list[Span]:
-    return sorted(once_each(spans), key=oldest_first)
 
 
 def _key(row: rows.Row) -> SpanKey:
