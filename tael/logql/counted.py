@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Protocol
 
 import numpy as np
 
 from tael.logql.ast import RangeAggregation
 from tael.logql.errors import SeriesLimit
+from tael.logql.flat_json import text_of
 from tael.logql.functions import finished, per_second, shifted
 from tael.logql.levels import LEVEL, normalized
 from tael.logql.needs import Counts
@@ -37,6 +38,11 @@ class Counted(Protocol):
         ...
 
     @property
+    def texts(self) -> Sequence[str]:
+        """The members that they have in common, as they are written, where requested."""
+        ...
+
+    @property
     def slot(self) -> int:
         """Which slot."""
         ...
@@ -55,7 +61,7 @@ class Counted(Protocol):
 def of_counts(leaf: Leaf, plan: Counts, counted: Iterable[Counted], rest: Samples, steps: Steps, bounds: Bounds, room: Room) -> Vector:
     """The leaf at ``steps``: the counts of a window's slots, and the lines of ``rest`` in it. Raises SeriesLimit, TooLarge and PipelineError."""
     places: dict[Labels, int] = {}
-    series, slots, values = _read(leaf, counted, places)
+    series, slots, values = _read(leaf, plan, counted, places)
     for labels in rest.labels:
         places.setdefault(labels, len(places))
     if len(places) > bounds.series:
@@ -66,19 +72,22 @@ def of_counts(leaf: Leaf, plan: Counts, counted: Iterable[Counted], rest: Sample
     return finished(leaf.aggregation, list(places), total / per_second(leaf.aggregation), lines > 0)
 
 
-def _read(leaf: Leaf, counted: Iterable[Counted], places: dict[Labels, int]) -> tuple[list[int], list[int], list[tuple[int, int]]]:
+def _read(
+    leaf: Leaf, plan: Counts, counted: Iterable[Counted], places: dict[Labels, int]
+) -> tuple[list[int], list[int], list[tuple[int, int]]]:
     grouping = leaf.grouping()
     names = sorted(set(grouping.labels)) if grouping else []
     series, slots, values = [], [], []
     sizes = leaf.aggregation.op in BYTES
-    groups: dict[tuple[Labels, str], int] = {}
+    groups: dict[tuple[Labels, str, Sequence[str]], int] = {}
     for part in counted:
         # These lines are read instead, and come in ``rest``.
         if not part.known:
             continue
-        group = (part.labels, part.level)
+        group = (part.labels, part.level, part.texts)
         if group not in groups:
             labels = dict(part.labels) | ({LEVEL: normalized(part.level)} if part.level else {})
+            labels |= zip(plan.members, map(text_of, part.texts), strict=True)
             key = tuple((name, labels[name]) for name in names if labels.get(name))
             groups[group] = places.setdefault(key, len(places))
         series.append(groups[group])

@@ -38,8 +38,8 @@ from tael.model.series import Matcher
 from tael.model.streams import INDEX_LABELS
 
 _BODY: Final = intrinsic("body")
-_STRING: Final = Compare(intrinsic("body_type"), "=", "string")
-_OWN: Final = frozenset(
+STRING: Final = Compare(intrinsic("body_type"), "=", "string")
+OWN: Final = frozenset(
     (
         *INDEX_LABELS, LEVEL, "observed_timestamp", "severity_number", "severity_text", "dropped_attributes_count", "flags", "trace_id", "span_id", "event_name",
         "scope_name", "scope_version", "scope_dropped_attributes_count", ERROR, ERROR_DETAILS, PRESERVE_ERROR,
@@ -61,12 +61,12 @@ def may_pass(stage: LabelFilter, parser: Stage) -> Predicate:
     name = stage.matcher.name if isinstance(stage, TextFilter) else stage.name
     words = _WORD.findall(name)
     # A digit at the beginning of an attribute's key gets a prefix, and a label of a name that the record has a suffix.
-    if not words or name in _OWN or name.startswith("key_") or name.endswith(EXTRACTED):
+    if not words or name in OWN or name.startswith("key_") or name.endswith(EXTRACTED):
         return EVERYTHING
     found = _found(stage, name, parser)
     if found == EVERYTHING:
         return found
-    return Or((found, Not(_STRING), Regex(intrinsic("attribute_keys"), _keys(words))))
+    return Or((found, Not(STRING), Regex(intrinsic("attribute_keys"), keys_of(name))))
 
 
 def _found(stage: TextFilter | NumberFilter | DurationFilter | SizeFilter, name: str, parser: Stage) -> Predicate:
@@ -115,9 +115,9 @@ def _key(words: list[str], *, logfmt: bool) -> str:
     return rf'"{alone}{words[-1]}[^"A-Za-z0-9]*"\s*:\s*'
 
 
-def _keys(words: list[str]) -> str:
+def keys_of(label: str) -> str:
     """A regular expression of the keys of attributes that may become the label: as it is written, or of a map that its first words name."""
-    tail = ""
+    words, tail = _WORD.findall(label), ""
     for word in reversed(words[1:]):
         tail = f"(?:[^a-zA-Z0-9]+{word}{tail})?"
     return f"^[^a-zA-Z0-9]*(?:{words[0]}{tail})?[^a-zA-Z0-9]*$"

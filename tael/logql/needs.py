@@ -34,6 +34,7 @@ from tael.logql.ast import (
     UnpackParser,
 )
 from tael.logql.errors import ERROR, ERROR_DETAILS
+from tael.logql.flat_json import is_member, known_if
 from tael.logql.from_line import may_pass
 from tael.logql.levels import LEVEL
 from tael.logql.samples import BYTES, Leaf
@@ -52,6 +53,7 @@ SERVICE: Final = "service_name"
 """The only label that every stream has."""
 COUNTED: Final = ("count_over_time", "rate", "bytes_over_time", "bytes_rate")
 MAX_SLOTS: Final = 20_000
+_NO_ERROR: Final = Filtered(TextFilter(Matcher(ERROR, "=", "")))
 _SETTERS: Final = (JsonParser, LogfmtParser, RegexpParser, PatternParser, UnpackParser, LabelFormat)
 """Stages that set labels."""
 
@@ -67,7 +69,7 @@ class Counts:
     """How a leaf is counted. Shards count the lines that satisfy ``predicate`` and of which they know all ``known`` facts; the others must be read.
 
     Slots are ``slot_ns`` long; ``by_level`` groups counts by level, ``by_stream`` by labels of streams. ``labels`` are those that distinguish the
-    leaf's series.
+    leaf's series; of them ``members`` are found in lines by ``| json``, of those lines that satisfy ``known_if``.
     """
 
     predicate: Predicate
@@ -76,6 +78,8 @@ class Counts:
     by_level: bool
     by_stream: bool
     labels: tuple[str, ...]
+    members: tuple[str, ...] = ()
+    known_if: Predicate = EVERYTHING
 
 
 def wanted(query: LogQuery) -> Predicate:
@@ -90,30 +94,48 @@ def decided(query: LogQuery) -> bool:
 
 def counts(leaf: Leaf, steps: Steps) -> Counts | None:
     """How the leaf is counted, None where it must be read line by line."""
-    labels = _grouped(leaf)
+    stages, is_json = _without_json(leaf)
+    labels = _grouped(leaf, is_json=is_json)
     if labels is None or leaf.aggregation.op not in COUNTED or leaf.aggregation.range.unwrap is not None:
         return None
     # Every window then consists of whole slots: windows move by the step, and are one range long.
     slot_ns = math.gcd(steps.step_ms, leaf.aggregation.range.range_ns) if steps.step_ms else leaf.aggregation.range.range_ns
     span_ns = steps.end_ms - steps.start_ms + leaf.aggregation.range.range_ns
-    stages = leaf.query.stages
     if not _counted_stages(stages) or not slot_ns or span_ns // slot_ns > MAX_SLOTS:
         return None
     needed: dict[LineFact, bool] = {
         "line": any(isinstance(stage, LineFilter) for stage in stages) or leaf.aggregation.op in BYTES,
         "labels": bool(labels & INDEX_LABELS.keys() - {SERVICE}),
         "level": LEVEL in labels or any(isinstance(stage, Filtered) for stage in stages),
-        "no level": "level" in labels,
+        "no level": "level" in labels and not is_json,
     }
     known = tuple(name for name, is_needed in needed.items() if is_needed)
-    return Counts(wanted(leaf.query), known, slot_ns, LEVEL in labels, bool(labels & INDEX_LABELS.keys()), tuple(sorted(labels)))
+    members = tuple(sorted(labels - {SERVICE, LEVEL})) if is_json else ()
+    flat = known_if(members) if is_json else EVERYTHING
+    by_stream = bool(labels & INDEX_LABELS.keys())
+    return Counts(wanted(leaf.query), known, slot_ns, LEVEL in labels, by_stream, tuple(sorted(labels)), members, flat)
 
 
-def _grouped(leaf: Leaf) -> set[str] | None:
+def _without_json(leaf: Leaf) -> tuple[tuple[Stage, ...], bool]:
+    """The leaf's stages without those that are nothing to lines that ``known_if`` knows, and whether lines have to be known so: ``| json``, which fails
+    none of them, and a filter of the lines that failed.
+    """
+    stages = leaf.query.stages
+    if JsonParser() not in stages:
+        return stages, False
+    kept = tuple(stage for stage in stages if stage != JsonParser() and stage != _NO_ERROR)
+    # Where no label is read, no line is parsed, and none can fail.
+    return kept, not leaf.hints().nothing
+
+
+def _grouped(leaf: Leaf, *, is_json: bool) -> set[str] | None:
     """The labels that distinguish the leaf's series, None where shards cannot count by one of them."""
     grouping = leaf.grouping()
     if grouping is None or grouping.without:
         return None
+    if is_json:
+        # Another label of streams may be missing there, and be a member.
+        return set(grouping.labels) if all(name in (SERVICE, LEVEL) or is_member(name) for name in grouping.labels) else None
     known = {*INDEX_LABELS, LEVEL, "level"}
     return set(grouping.labels) if known.issuperset(grouping.labels) else None
 

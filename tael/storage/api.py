@@ -83,8 +83,8 @@ class LogCursor:
 class LogQuery:
     """Log records with a time in the range that satisfy the predicate, newest first or ``oldest_first``.
 
-    ``streams`` restricts them to streams whose labels match. ``unknown`` restricts them to records for which a shard would have to read the line
-    to learn at least one of these facts.
+    ``streams`` restricts them to streams whose labels match. ``unknown`` and ``known_if`` restrict them to records for which a shard would have to
+    read the line to learn at least one of these facts, or that do not satisfy the predicate.
     """
 
     time_range: TimeRange
@@ -94,6 +94,7 @@ class LogQuery:
     oldest_first: bool = False
     streams: tuple[Matcher, ...] = ()
     unknown: tuple[LineFact, ...] = ()
+    known_if: Predicate = EVERYTHING
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +102,8 @@ class LogCounts:
     """A request to count the records of each stream in each slot or, without ``by_stream``, of all streams together, whose rows then have no labels.
 
     Counted are records that satisfy ``predicate``, in streams whose labels match ``streams``. Records for which a shard knows all the facts in
-    ``known`` without reading the line are counted separately from the others, and with ``by_level`` separately for each level. Slots are
+    ``known`` without reading the line, and that satisfy ``known_if``, are counted separately from the others, with ``by_level`` separately for each level, and
+    separately by ``texts``: of each of these regular expressions the text of its group where it first matches in the body, empty where it does not. Slots are
     ``slot_ns`` long and begin with the range. ``sizes`` requests the bytes of bodies, which are 0 otherwise. Streams that agree in all of
     ``labels`` may be counted as one, with the labels of any of them.
     """
@@ -115,11 +117,13 @@ class LogCounts:
     sizes: bool = False
     by_stream: bool = True
     labels: tuple[str, ...] | None = None
+    known_if: Predicate = EVERYTHING
+    texts: tuple[str, ...] = ()
 
 
 class LogCount(NamedTuple):
-    """One group in one slot. ``known`` is whether all the facts in ``LogCounts.known`` are known of its lines; ``bytes`` is the size of the bodies as
-    stored; ``level`` is empty unless it is known and was requested.
+    """One group in one slot. ``known`` is whether all the facts in ``LogCounts.known`` are known of its lines and they satisfy ``LogCounts.known_if``;
+    ``bytes`` is the size of the bodies as stored; ``level`` is empty unless it is known and was requested, and so are ``texts``.
     """
 
     labels: Labels
@@ -128,6 +132,7 @@ class LogCount(NamedTuple):
     slot: int
     records: int
     bytes: int
+    texts: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

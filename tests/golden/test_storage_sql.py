@@ -12,6 +12,7 @@ import pytest
 
 from tael.logql.ast import Filtered, TextFilter
 from tael.logql.ast import LogQuery as LogLines
+from tael.logql.flat_json import known_if, pattern_of
 from tael.logql.needs import wanted
 from tael.model.series import GridRequest, Matcher, Selection
 from tael.model.time import ALL_TIME, TimeRange
@@ -50,6 +51,7 @@ ANY_METRIC = replace(UP, matchers=(Matcher("__name__", "=~", "u.*"), Matcher("jo
 COUNTED = LogCounts(
     HOUR, streams=(Matcher("k8s_pod_name", "=~", "cart-.+"),), known=("labels", "level"), slot_ns=60_000_000_000, by_level=True, sizes=True
 )
+OF_MEMBERS = LogCounts(HOUR, known=("level",), by_stream=False, known_if=known_if(("status",)), texts=(pattern_of("status"),))
 LEVELS = (Matcher("detected_level", "=~", "err.*|odd"), Matcher("detected_level", "!=", "fatal"))
 OF_LEVELS = wanted(LogLines((), tuple(Filtered(TextFilter(matcher)) for matcher in LEVELS)))
 STREAMS = replace(UP, matchers=(Matcher("service_name", "=", "shop"), Matcher("k8s_pod_name", "=~", "cart-.+")))
@@ -117,6 +119,10 @@ CASES |= {
     "log_line_names": log_lines.names() + "\n",
     "log_line_level": log_lines.level() + "\n",
     "logs_counted": shown(log_query_builder.count(HOT, "t1", COUNTED, HOUR, 9)),
+    "logs_counted_of_members": shown(log_query_builder.count(HOT, "t1", OF_MEMBERS, HOUR, 9)),
+    "logs_of_unknown_members": shown(
+        log_query_builder.find_keys(HOT, "t1", LogQuery(HOUR, unknown=("level",), known_if=OF_MEMBERS.known_if))
+    ),
     "logs_counted_by_minutes": shown(log_minutes.count(HOT, "t1", COUNTED, HOUR, 9)),
     "logs_counted_alike_by_minutes": shown(log_minutes.count(HOT, "t1", replace(COUNTED, slot_ns=0, labels=("service_name",)), HOUR, 9)),
     "logs_counted_of_levels": shown(log_query_builder.count(HOT, "t1", replace(COUNTED, predicate=OF_LEVELS), HOUR, 9)),

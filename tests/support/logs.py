@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Sequence
 
 from tael.errors import TooLarge
 from tael.logql.records import Entry, entry, text_of
 from tael.logql.stages.label_filter import condition
 from tael.model.log import LogRecord
-from tael.model.predicate import intrinsic, mentions
+from tael.model.predicate import EVERYTHING, intrinsic, mentions
 from tael.model.series import Selection
 from tael.model.span import Resource, Scope
 from tael.model.streams import LogStream
@@ -50,11 +51,12 @@ class MemoryLogs:
             [
                 LogCount(
                     record.stream if counts.by_stream else (),
-                    True,
+                    known := log_test(counts.known_if)(record),
                     entry(record).metadata["detected_level"] if counts.by_level else "",
                     (record.timestamp_ns - start) // slot if slot else 0,
                     1,
                     len(text_of(record.body).encode()) if counts.sizes else 0,
+                    tuple(_found(pattern, text_of(record.body)) if known else "" for pattern in counts.texts),
                 )
                 for record in found
             ]
@@ -67,6 +69,11 @@ class MemoryLogs:
         return Answer(add_streams([[LogStream(row.labels, row.records, row.bytes) for row in counts.value]], limit))
 
 
+def _found(pattern: str, text: str) -> str:
+    found = re.search(pattern, text)
+    return found[1] if found else ""
+
+
 def _at(after: LogCursor) -> LogRecord:
     return LogRecord(after.timestamp_ns, 0, Resource(), Scope(), serial=after.serial)
 
@@ -74,7 +81,8 @@ def _at(after: LogCursor) -> LogRecord:
 def _matches(record: LogRecord, query: LogQuery) -> bool:
     after = query.after
     return (
-        not query.unknown
+        (not query.unknown or query.known_if != EVERYTHING)
+        and not (query.known_if != EVERYTHING and log_test(query.known_if)(record))
         and query.time_range.start_ns <= signed_ns(record.timestamp_ns) < query.time_range.end_ns
         and log_test(query.predicate)(record)
         and _of_streams(record, query)

@@ -16,8 +16,9 @@ from tael.logql.ast import LogQuery as LineQuery
 from tael.logql.ast import Metric
 from tael.logql.counted import of_counts
 from tael.logql.evaluate import Value, leaves
+from tael.logql.flat_json import pattern_of
 from tael.logql.functions import of_samples, shifted
-from tael.logql.needs import counts, decided, wanted
+from tael.logql.needs import Counts, counts, decided, wanted
 from tael.logql.pipeline import Pipeline
 from tael.logql.reads import labels_told_apart
 from tael.logql.records import Entry
@@ -25,8 +26,7 @@ from tael.logql.row import Row
 from tael.logql.samples import BYTES, AllLabelsNeeded, Bounds, Extraction, Leaf, Room
 from tael.logql.selected import selected
 from tael.logql.sizes import ChunkSize
-from tael.model.log import LineFact
-from tael.model.predicate import EVERYTHING, NOTHING, Predicate, all_of
+from tael.model.predicate import EVERYTHING, NOTHING, all_of
 from tael.model.series import Labels, Matcher, Samples, Selection
 from tael.model.time import NS_PER_MS, TimeRange
 from tael.runtime.tasks import together
@@ -173,29 +173,39 @@ class LogqlEngine:
         return Answer([Stream(dict(labels), 0, size.bytes) for labels, size in sizes.items()], tuple(pages.missing))
 
     async def _leaf(self, tenant: str, leaf: Leaf, steps: Steps, room: Room) -> Answer[Vector]:
-        plan = counts(leaf, steps) if self.options.push else None
-        if plan is None:
-            samples = await self._samples(tenant, leaf, steps, wanted(leaf.query))
-            room.take(len(samples.value.labels) * steps.count)
-            return Answer(await in_thread(lambda _: of_samples(leaf.aggregation, samples.value, steps)), samples.missing)
+        if self.options.push and (plan := counts(leaf, steps)) is not None:
+            try:
+                return await self._counted(tenant, leaf, steps, room, plan)
+            except TooLarge:
+                # A member may have many values, of which what is read line by line makes fewer series, or a better error.
+                if not plan.members:
+                    raise
+        samples = await self._samples(tenant, leaf, LogQuery(_range_of(leaf, steps), wanted(leaf.query)))
+        room.take(len(samples.value.labels) * steps.count)
+        return Answer(await in_thread(lambda _: of_samples(leaf.aggregation, samples.value, steps)), samples.missing)
+
+    async def _counted(self, tenant: str, leaf: Leaf, steps: Steps, room: Room, plan: Counts) -> Answer[Vector]:
         sizes = leaf.aggregation.op in BYTES
         time_range, matchers = _range_of(leaf, steps), leaf.query.matchers
         request = _resolved(
-            LogCounts(time_range, plan.predicate, matchers, plan.known, plan.slot_ns, plan.by_level, sizes, plan.by_stream, plan.labels)
+            LogCounts(
+                *(time_range, plan.predicate, matchers, plan.known, plan.slot_ns, plan.by_level, sizes, plan.by_stream, plan.labels),
+                known_if=plan.known_if,
+                texts=tuple(map(pattern_of, plan.members)),
+            )
         )
         counted: Answer[list[LogCount]] = Answer([])
         if plan.predicate != NOTHING:
             counted = await self.reader.count_logs(tenant, request, MAX_GROUPS)
         # Only lines that the shards could not count without reading them are read.
         left = NOTHING if all(part.known for part in counted.value) else plan.predicate
-        rest = await self._samples(tenant, leaf, steps, left, plan.known)
+        rest = await self._samples(tenant, leaf, LogQuery(time_range, left, unknown=plan.known, known_if=plan.known_if))
         vector = await in_thread(lambda _: of_counts(leaf, plan, counted.value, rest.value, steps, self.options.bounds, room))
         return Answer(vector, (*counted.missing, *rest.missing))
 
-    async def _samples(
-        self, tenant: str, leaf: Leaf, steps: Steps, predicate: Predicate, unknown: tuple[LineFact, ...] = ()
-    ) -> Answer[Samples]:
-        query = _resolved(LogQuery(_range_of(leaf, steps), predicate, streams=leaf.query.matchers, unknown=unknown))
+    async def _samples(self, tenant: str, leaf: Leaf, query: LogQuery) -> Answer[Samples]:
+        """The samples of the lines of ``query`` in the leaf's streams."""
+        query = _resolved(replace(query, streams=leaf.query.matchers))
         names, now_ns = labels_told_apart(leaf), time.time_ns()
         try:
             return await self._extracted(tenant, Extraction(leaf, self.options.bounds, names, now_ns=now_ns), query)

@@ -40,9 +40,14 @@ OF_ROWS: Final = f"sumMapIf([{_KEY}], [toUInt64(1)], [toUInt64(length(body))], {
 
 
 def whole(counts: LogCounts) -> TimeRange | None:
-    """The part of the range that consists of whole minutes; None if there is none, if slots begin within minutes, or with a predicate on more than levels."""
+    """The part of the range that consists of whole minutes; None if there is none, if slots begin within minutes, or with a predicate on more than levels or texts to group by."""
     start, end = counts.time_range.start_ns, counts.time_range.end_ns
-    if not bounded(counts.time_range) or not mentions_only(counts.predicate, intrinsic("detected_level")):
+    if (
+        counts.texts
+        or counts.known_if != EVERYTHING
+        or not bounded(counts.time_range)
+        or not mentions_only(counts.predicate, intrinsic("detected_level"))
+    ):
         return None
     # A range may begin at a minute or one nanosecond after: the lines in between have keys of their own.
     if counts.slot_ns and counts.slot_ns < end - start and (counts.slot_ns % MINUTE_NS or start % MINUTE_NS > 1):

@@ -8,13 +8,14 @@ from typing import Any
 
 from tael.cold.files import hour_of
 from tael.model.log import LineFact
-from tael.model.predicate import required_service
+from tael.model.predicate import EVERYTHING, required_service
 from tael.model.time import NS_PER_MS, TimeRange, signed_ns
 from tael.storage.api import LogCounts, LogCursor, LogQuery
 from tael.storage.clickhouse import log_lines, log_rows
 from tael.storage.clickhouse.columns import log_columns
 from tael.storage.clickhouse.conditions import CONDITION_FIRST, Conditions, Statement, Written, instant
 from tael.storage.clickhouse.labels import matching
+from tael.storage.clickhouse.predicate import conditions
 from tael.storage.clickhouse.source import Source
 from tael.storage.clickhouse.streams import stream_matchers
 
@@ -39,8 +40,9 @@ def page(source: Source, tenant: str, query: LogQuery, columns: Sequence[str]) -
     bounded = where.within("timestamp", query.time_range)
     where.satisfy(query.predicate, log_columns(indexed=source.in_table("logs", query.time_range)))
     service = _of_streams(where, source, tenant, query)
-    if query.unknown:
-        where.add(f"NOT ({' AND '.join(log_lines.KNOWN_IF[name] for name in query.unknown)})")
+    if query.unknown or query.known_if != EVERYTHING:
+        known = [log_lines.KNOWN_IF[name] for name in query.unknown]
+        where.add(f"NOT ({' AND '.join((*known, *conditions(query.known_if, log_columns(indexed=False), where.parameters)))})")
     if query.after is not None:
         _follow(where, query.after, ">" if query.oldest_first else "<")
     where.parameters["limit"] = query.limit
@@ -69,11 +71,13 @@ def count(source: Source, tenant: str, counts: LogCounts, within: TimeRange, lim
     service = _of_streams(where, source, tenant, replace(counts, time_range=within))
     size = "sum(body.size)" if counts.sizes else "0"
     groups = counted_groups(counts, "toUnixTimestamp64Nano(timestamp)", where.parameters)
-    where.parameters["limit"] = limit
+    texts = {f"text_{place}": pattern for place, pattern in enumerate(counts.texts)}
+    where.parameters |= {"limit": limit, **texts}
+    found = "".join(f", if(known, extract(body, {{{name}:String}}), '') AS {name}" for name in texts)
     sql = (
-        f"SELECT {groups}, count(), {size}\n"
+        f"SELECT {groups}, count(), {size}{found}\n"
         f"FROM {source.rows('logs', tenant, within, service=service)}\nWHERE {where}\n"
-        "GROUP BY own_stream, known, severity, slot_number\nLIMIT {limit:UInt64}"
+        f"GROUP BY {', '.join(('own_stream', 'known', 'severity', 'slot_number', *texts))}\nLIMIT {{limit:UInt64}}"
     )
     return Statement(sql, where.parameters)
 
@@ -82,11 +86,12 @@ def counted_groups(
     counts: LogCounts,
     instant_ns: str,
     parameters: dict[str, Any],
-    conditions: Mapping[LineFact, str] = log_lines.KNOWN_IF,
+    facts: Mapping[LineFact, str] = log_lines.KNOWN_IF,
     stream: str = "stream",
 ) -> str:
-    """The columns by which records are grouped, selected from rows with a stream, a level and an instant. ``conditions`` test the facts of ``counts.known``."""
-    known = " AND ".join(conditions[name] for name in counts.known) or "true"
+    """The columns by which records are grouped, selected from rows with a stream, a level and an instant. ``facts`` test those of ``counts.known``."""
+    satisfied = conditions(counts.known_if, log_columns(indexed=False), parameters)
+    known = " AND ".join((*(facts[name] for name in counts.known), *satisfied)) or "true"
     level = log_lines.LEVEL_SHOWN if counts.by_level else "''"
     slot = "0"
     if counts.slot_ns:

@@ -128,8 +128,9 @@ class ClickHouseLogs:
                     int(slot),
                     int(count),
                     int(size),
+                    tuple(map(rows.text, texts)),
                 )
-                for stream, known, level, slot, count, size in found
+                for stream, known, level, slot, count, size, *texts in found
             ]
         )
 
