@@ -295,3 +295,21 @@ async def test_a_trace_that_began_long_before_the_range(api: Api) -> None:
 
 
 LONG = ((0, "run"), (3600, "step"), (7200, "call"))
+
+
+async def test_related_spans_on_both_sides_of_what_is_searched_first(api: Api) -> None:
+    """A search begins with the last two minutes of the range: traces are found that lie before, across and after the border, or reach beyond the end."""
+    ends = [(-130, -125), (-125, -115), (-400, -110), (-1000, -990), (-260, 30), (-60, -59), (-1, 200)]
+    for number, times in enumerate(ends):
+        trace_id = bytes([number + 1]) * 16
+        root, child = (wire_span(at * 10**9, name=name, trace_id=trace_id) for at, name in zip(times, ("run", "call"), strict=True))
+        child.parent_span_id = root.span_id
+        await api.store(of_service("agent", root, child))
+    await api.store(of_service("agent", wire_span(-10 * 10**9, name="call")))
+    at = START_NS // 10**9
+    newest = [f"{number + 1:02x}" * 16 for number in sorted(range(len(ends)), key=lambda number: -ends[number][0])]
+    for query in ('{ name = "run" } >> { name = "call" }', "{ } | count() > 1", '{ name = "run" } && { name = "call" }'):
+        for limit in (2, 100):
+            body = await api.json(SEARCH, q=query, start=at - 1800, end=at, limit=limit)
+            found = [trace["traceID"].zfill(32) for trace in body["traces"]]
+            assert found == newest[:limit], (query, limit)

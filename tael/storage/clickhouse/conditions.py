@@ -53,17 +53,17 @@ class Conditions:
         self.texts.append(text)
         self.parameters |= parameters
 
-    def within(self, column: str, time_range: TimeRange) -> bool:
-        """Restrict a column of instants to the range. Returns whether both bounds could be used."""
+    def within(self, column: str, time_range: TimeRange, start: str = "start", end: str = "end") -> bool:
+        """Restrict a column of instants to the range; ``start`` and ``end`` name the parameters. Returns whether both bounds could be used."""
         if time_range.end_ns <= time_range.start_ns:
             self.add("false")
             return True
         # A bound that the column's type cannot hold would wrap around; without it, more rows are read and none is lost.
         after, before = _held(time_range.start_ns), _held(time_range.end_ns)
         if after:
-            self.add(f"{column} >= {instant('start')}", start=time_range.start_ns)
+            self.add(f"{column} >= {instant(start)}", **{start: time_range.start_ns})
         if before:
-            self.add(f"{column} < {instant('end')}", end=time_range.end_ns)
+            self.add(f"{column} < {instant(end)}", **{end: time_range.end_ns})
         return after and before
 
     def within_hours(self, column: str, time_range: TimeRange) -> None:

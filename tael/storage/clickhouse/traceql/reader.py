@@ -26,7 +26,7 @@ from tael.storage.clickhouse.traceql import statements
 from tael.storage.clickhouse.traceql.blocks import block, distinct_values
 from tael.storage.clickhouse.traceql.compared import Compared, among, compared
 from tael.storage.clickhouse.traceql.counting import MANY, ValueCounts
-from tael.storage.clickhouse.traceql.statements import AROUND_NS, widened
+from tael.storage.clickhouse.traceql.statements import widened
 from tael.storage.clickhouse.traceql.suggest import Suggestions
 from tael.storage.clickhouse.traceql.sums import sums_by_labels
 from tael.storage.clickhouse.traceql.traces import AT_ONCE, LIMITS, TraceBlocks
@@ -39,8 +39,8 @@ from tael.traceql.results import FoundTrace, find, newest_first
 from tael.traceql.spans import SERVICE, Block
 from tael.traceql.spansets import matched
 
-_FIRST_WINDOW_NS: Final = 60 * NS_PER_SECOND
-_GROWTH: Final = 16
+_FIRST_WINDOW_NS: Final = 120 * NS_PER_SECOND
+_GROWTH: Final = 32
 """How much longer the window is that follows one without a trace."""
 _PAGE: Final = 100
 """How many traces are read at once if no more are wanted."""
@@ -79,11 +79,15 @@ class ClickHouseSpansets:
         """See SpansetReader."""
         found: list[FoundTrace] = []
         named = [*_SHOWN, *(field for field in fields(query) if field not in _SHOWN)]
-        # What is common is found in the newest window.
-        newest, seen = Newest(widened(time_range), _FIRST_WINDOW_NS + AROUND_NS, _GROWTH), set[bytes]()
+        # What is common is found in the newest window, to which what starts after the range is added.
+        around, seen = widened(time_range), set[bytes]()
+        newest = Newest(TimeRange(around.start_ns, time_range.end_ns), _FIRST_WINDOW_NS, _GROWTH)
         while len(found) < limit and (window := newest.next()) is not None:
-            before = len(found)
-            async with aclosing(self._candidates(tenant, query, window, min(max(limit - before, _PAGE), _LARGEST_PAGE))) as pages:
+            before, first = len(found), window.end_ns == time_range.end_ns
+            if first:
+                window = TimeRange(window.start_ns, around.end_ns)
+            size = min(max(limit - before, _PAGE), _LARGEST_PAGE)
+            async with aclosing(self._candidates(tenant, query, window, size, first=first)) as pages:
                 async for page in pages:
                     fresh = [trace_id for trace_id in page if trace_id not in seen]
                     seen.update(fresh)
@@ -251,7 +255,9 @@ class ClickHouseSpansets:
         async for spans, mask in self._traces.matching(tenant, query, _range_of(grid)):
             await asyncio.to_thread(into.add, spans, mask)
 
-    async def _candidates(self, tenant: str, query: Query, window: TimeRange, size: int) -> AsyncGenerator[list[bytes], None]:
+    async def _candidates(
+        self, tenant: str, query: Query, window: TimeRange, size: int, *, first: bool
+    ) -> AsyncGenerator[list[bytes], None]:
         """Pages of at most ``size`` traces of a window that may match.
 
         Where one span says that its trace may match, most do; where spans must be related, many of the traces that have them do not, so that is found
@@ -259,16 +265,20 @@ class ClickHouseSpansets:
         """
         test = trace_test(query.pipeline)
         alone = isinstance(test, HasSpan) and not any(isinstance(stage, ScalarFilter) for stage in query.pipeline.stages)
-        pages = self._traces.pages(tenant, query, window, size) if alone else self._related(tenant, query, window, size)
+        pages = self._traces.pages(tenant, query, window, size) if alone else self._related(tenant, query, window, size, first=first)
         async for page in pages:
             yield page
 
-    async def _related(self, tenant: str, query: Query, window: TimeRange, size: int) -> AsyncIterator[list[bytes]]:
-        """The traces of which the pipeline leaves something, those that began last first."""
+    async def _related(self, tenant: str, query: Query, window: TimeRange, size: int, *, first: bool) -> AsyncIterator[list[bytes]]:
+        """The traces of which the pipeline leaves something, those that began last first.
+
+        Traces without a span in the ``first`` window, the newest one, are left to the older windows. Of a trace that has spans on both sides of an older
+        window, and none in it, it may be the only window that is near enough to both.
+        """
         found: list[tuple[int, bytes]] = []
-        async for spans, mask in self._traces.matching(tenant, query, window):
-            first, _ = spans.trace_bounds_ns
-            found += [(-int(first[trace]), spans.trace_ids[trace]) for trace in np.unique(spans.trace[mask]).tolist()]
+        async for spans, mask in self._traces.matching(tenant, query, window, only_inside=first):
+            starts, _ = spans.trace_bounds_ns
+            found += [(-int(starts[trace]), spans.trace_ids[trace]) for trace in np.unique(spans.trace[mask]).tolist()]
         ids = [trace_id for _, trace_id in sorted(found)]
         for at in range(0, len(ids), size):
             yield ids[at : at + size]

@@ -130,10 +130,13 @@ def read_traces(
 
 @dataclass(frozen=True, slots=True)
 class Candidates:
-    """The traces that pass a test by their spans in a range; of these, the ``part``-th of ``parts`` by a hash of their id."""
+    """The traces that pass a test by their spans in a range, and that have any span in a ``window`` of it, if there is one; of these, the ``part``-th of
+    ``parts`` by a hash of their id.
+    """
 
     test: TraceTest
     time_range: TimeRange
+    window: TimeRange | None = None
     part: int = 0
     parts: int = 1
 
@@ -163,7 +166,7 @@ def read_candidates(
     columns, where, rows = FieldColumns(), _within(tenant, wanted), source.rows("spans", tenant, wanted.time_range)
     selected = [(named, text) for named in fields if (text := columns.column(named)) is not None]
     flags = [condition(one, SPAN_COLUMNS, where.parameters) for one in (*known, p.Or(tuple(lists)))]
-    of_trace = _passing(wanted.test, f"FROM {rows}\n    WHERE {where}", where.parameters) or "true"
+    of_trace = _is_candidate(source, tenant, wanted, where)
     shown = (*_IDS, *(f"CAST({flag}, 'UInt8')" for flag in flags), *(f"{text} AS f{at}" for at, (_, text) in enumerate(selected)))
     sql = f"SELECT {', '.join(shown)}\nFROM {rows}\nWHERE {where}\n  AND {of_trace}\n{_order(once=once)}"  # names of ours and parameters
     return Statement(sql, {**columns.parameters, **where.parameters}), [named for named, _ in selected]
@@ -178,12 +181,12 @@ def is_of_any(test: TraceTest) -> bool:
 
 def find_longer(source: Source, tenant: str, wanted: Candidates, trace_ids: Sequence[bytes] = ()) -> Statement:
     """The ids, in hex, of these traces, or of all candidates, that have spans outside of the range, within a day."""
-    where, rows = _within(tenant, wanted), source.rows("spans", tenant, wanted.time_range)
+    where = _within(tenant, wanted)
     if trace_ids:
         of_trace = _AMONG
         where.parameters["trace_ids"] = [trace_id.hex() for trace_id in trace_ids]
     else:
-        of_trace = _passing(wanted.test, f"FROM {rows}\n    WHERE {where}", where.parameters) or "true"
+        of_trace = _is_candidate(source, tenant, wanted, where)
     near = Conditions(tenant)
     near.within_hours("hour", TimeRange(max(0, wanted.time_range.start_ns - DAY_NS), wanted.time_range.end_ns + DAY_NS))
     parameters = {**where.parameters, **near.parameters, "start": wanted.time_range.start_ns, "end": wanted.time_range.end_ns}
@@ -200,6 +203,18 @@ def _within(tenant: str, wanted: Candidates) -> Conditions:
     if wanted.parts > 1:
         where.add("cityHash64(trace_id) % {parts:UInt64} = {part:UInt64}", parts=wanted.parts, part=wanted.part)
     return where
+
+
+def _is_candidate(source: Source, tenant: str, wanted: Candidates, where: Conditions) -> str:
+    """The condition that a trace is one of the candidates, whose spans satisfy ``where``."""
+    of_window = ""
+    if wanted.window is not None:
+        inside = Conditions(tenant)
+        inside.within("start_time", wanted.window, "window_start", "window_end")
+        where.parameters |= inside.parameters
+        of_window = f"trace_id IN (SELECT trace_id FROM {source.rows('spans', tenant, wanted.window)} WHERE {inside})"  # noqa: S608  # names of ours and parameters
+    spans = f"FROM {source.rows('spans', tenant, wanted.time_range)}\n    WHERE {where}"
+    return _passing(wanted.test, spans, where.parameters, of_window) or "true"
 
 
 def _passing(test: TraceTest, spans: str, parameters: dict[str, Any], also: str = "") -> str:

@@ -50,13 +50,17 @@ class TraceBlocks:
         self._clickhouse = clickhouse
         self._source = source
 
-    async def matching(self, tenant: str, query: Query, time_range: TimeRange) -> AsyncIterator[tuple[Block, Mask]]:
+    async def matching(
+        self, tenant: str, query: Query, time_range: TimeRange, *, only_inside: bool = False
+    ) -> AsyncIterator[tuple[Block, Mask]]:
         """Blocks with every trace that may match and has a span in the range, each trace whole in one block, and the spans that the pipeline keeps.
 
-        A trace's spans count if they start up to five minutes outside of the range. If one of these has a parent that is not among them, all spans of the
+        With ``only_inside`` traces without a span in the range are left out, which pays for a short one in the hot table. A trace's spans count if they start up to five minutes outside of the range. If one of these has a parent that is not among them, all spans of the
         trace that started within a day count.
         """
-        parts = [Candidates(trace_test(query.pipeline), statements.widened(time_range))]
+        around = statements.widened(time_range)
+        window = time_range if only_inside and self._source.in_table("spans", around) else None
+        parts = [Candidates(trace_test(query.pipeline), around, window)]
         if statements.is_of_any(parts[0].test):
             ((count,),) = await self._rows(statements.count_spans(self._source, tenant, time_range))
             if int(count) > 2 * _SPANS_OF_A_PART:
