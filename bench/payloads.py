@@ -18,6 +18,7 @@ from pathlib import Path
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from prometheus_client import CollectorRegistry
 
+from bench.small import cpu_ms
 from services.ingest.admission import Cut, Tolerant
 from services.ingest.pipeline import Pipeline
 from tael.cluster.shard import Router
@@ -98,12 +99,12 @@ async def wal_bytes() -> None:
     )
 
 
-async def storage(tier: HotTier, count: int) -> None:
+async def storage(tier: HotTier, count: int, pid: int) -> None:
     """Write and read payloads of 2 KiB, each with a span that refers to it."""
     rng, hashes = random.Random(1), list[bytes]()
     started, size = time.perf_counter(), 0
     for number in range(0, count, 5_000):
-        contents = [f"needle{number + one} {' '.join(rng.choices(WORDS, k=280))}".encode() for one in range(min(5_000, count - number))]
+        contents = [_content(rng, number + one) for one in range(min(5_000, count - number))]
         size += sum(map(len, contents))
         hashes += await tier.store_payloads(*contents, tenant="t")
     seconds = time.perf_counter() - started
@@ -114,33 +115,49 @@ async def storage(tier: HotTier, count: int) -> None:
         f"{count} payloads of {size // count} bytes: {count / seconds:,.0f}/s written, {int(bytes_on_disk) / count:,.0f} bytes each on disk"
     )
     chosen = rng.sample(hashes, 50)
-    await read(tier, chosen, count, rounds=20)
+    await read(tier, chosen, count, pid, rounds=20)
     assert tier.cold is not None
-    started = time.perf_counter()
+    started, cpu = time.perf_counter(), cpu_ms(pid)
     await tier.cold.roll()
     manifest = await tier.cold.manifests.read(0)
     held = manifest.head.held["payloads"]
-    print(f"rolled: {count / (time.perf_counter() - started):,.0f}/s, {held.bytes / count:,.0f} bytes each in {held.files} file")
-    await read(tier, chosen, count, rounds=5)
+    print(
+        f"rolled: {count / (time.perf_counter() - started):,.0f}/s, {(cpu_ms(pid) - cpu) / count * 1000:.1f} µs of the hot node's CPU"
+        f" and {held.bytes / count:,.0f} bytes each in {held.files} file"
+    )
+    await read(tier, chosen, count, pid, rounds=5)
 
 
-async def read(tier: HotTier, chosen: list[bytes], count: int, *, rounds: int) -> None:
+def _content(rng: random.Random, number: int) -> bytes:
+    """2 KiB of words: one that no other payload has, one that every payload has, and one that every ten-thousandth has."""
+    return f"needle{number} assistant {'' if number % 10_000 else 'seldom '}{' '.join(rng.choices(WORDS, k=280))}".encode()
+
+
+async def read(tier: HotTier, chosen: list[bytes], count: int, pid: int, *, rounds: int) -> None:
     """Read payloads by hash and by a word, wherever they are stored."""
     rng = random.Random(2)
-    await timed("one by its hash", [lambda h=h: tier.payloads.get_payloads("t", [h]) for h in chosen])  # type: ignore[misc]
-    await timed("50 by their hashes", [lambda: tier.payloads.get_payloads("t", chosen)] * 5)
-    words = [SpanQuery(ALL_TIME, find_spans(text=f"needle{rng.randrange(count)}")) for _ in range(rounds)]
-    await timed("text= of one that no span refers to", [lambda q=q: tier.reader.find_spans("t", q) for q in words])  # type: ignore[misc]
+    await timed("one by its hash", [lambda h=h: tier.payloads.get_payloads("t", [h]) for h in chosen], pid)  # type: ignore[misc]
+    await timed("50 by their hashes", [lambda: tier.payloads.get_payloads("t", chosen)] * 5, pid)
+    asked = {
+        "one payload has": [f"needle{rng.randrange(count)}" for _ in range(rounds)],
+        "every ten-thousandth has": ["seldom"] * rounds,
+        "every payload has": ["assistant"] * rounds,
+        "none has": [f"absent{number}" for number in range(rounds)],
+    }
+    for name, words in asked.items():
+        queries = [SpanQuery(ALL_TIME, find_spans(text=word)) for word in words]
+        await timed(f"text= of a word that {name}, without spans", [lambda q=q: tier.reader.find_spans("t", q) for q in queries], pid)  # type: ignore[misc]
 
 
-async def timed(name: str, calls: list[Callable[[], object]]) -> None:
-    """The median time of the calls."""
-    found = []
+async def timed(name: str, calls: list[Callable[[], object]], pid: int) -> None:
+    """The median time of the calls, and the hot node's processor time for one."""
+    found, cpu = [], cpu_ms(pid)
     for call in calls:
         started = time.perf_counter()
         await call()  # type: ignore[misc]
         found.append(time.perf_counter() - started)
-    print(f"{name}: {sorted(found)[len(found) // 2] * 1000:.1f} ms, at most {max(found) * 1000:.1f}")
+    cpu = (cpu_ms(pid) - cpu) / len(calls)
+    print(f"{name}: {sorted(found)[len(found) // 2] * 1000:.1f} ms, at most {max(found) * 1000:.1f}; the hot node {cpu:.0f} ms of CPU")
 
 
 async def main() -> None:
@@ -156,7 +173,8 @@ async def main() -> None:
         try:
             async with open_tier([node], tiering="cold", deadline_seconds=27) as tier:
                 tier.rolls = False
-                await storage(tier, count)
+                assert node.process is not None
+                await storage(tier, count, node.process.pid)
         finally:
             store.stop()
 

@@ -189,7 +189,8 @@ class ColdEraser:
             if hour.table in tables and hour.state == ROLLING:
                 file = ColdFile(hour.table, selection.what.tenant, self._owner.manifest.shard, hour.hour_ns, 0, 0, 0, "", 0, 0)
                 for generation in (hour.generation, *hour.abandoned):
-                    await self._objects.delete(replace(file, generation=generation).key)
+                    for key in replace(file, generation=generation).keys:
+                        await self._objects.delete(key)
 
     def _tables(self, selection: Selection) -> Collection[str]:
         if selection.traces:
@@ -287,7 +288,7 @@ class ColdEraser:
 
     async def _count(self, swaps: Sequence[transitions.Swap], rows: int, unnamed: Collection[str]) -> None:
         manifest, first = self._owner.manifest, swaps[0].gone[0]
-        orphans = set(unnamed) - {swap.left.key for swap in swaps if swap.left}
+        orphans = set(unnamed) - {key for swap in swaps if swap.left for key in swap.left.keys}
         await self._owner.commit(transitions.rewritten(manifest, swaps, self._owner.epoch, time.time_ns(), unnamed=orphans))
         self._fail("forgotten")
         files = sum(len(swap.gone) for swap in swaps)
@@ -309,13 +310,14 @@ class ColdEraser:
         A roll, merge or rollup that died before its commit left such files. They hold the same rows, and nothing else would ever delete them.
         """
         hours = file.each_hour
-        named = {one.key for hour_ns in hours for one in self._owner.manifest.hour_files(file.table, hour_ns)}
+        named = {key for hour_ns in hours for one in self._owner.manifest.hour_files(file.table, hour_ns) for key in one.keys}
         day = replace(file, hour_ns=day_of(file.hour_ns), hours=DAY_HOURS)
         places = [*(replace(file, hour_ns=hour_ns, hours=1) for hour_ns in hours), *([day] if file.table in GATHERED else [])]
         written: set[str] = set()
         for place in places:
             for resolution in {0, ROLLUP_SECONDS} if file.table in ROLLED_UP else {0}:
-                written.update(await self._objects.list(replace(place, resolution=resolution).key.rpartition("-")[0] + "-"))
+                for key in replace(place, resolution=resolution).keys:
+                    written.update(await self._objects.list(key.rpartition("-")[0] + "-"))
         return written - named
 
 

@@ -77,7 +77,7 @@ class ColdFile:
     An hour has several files of a tenant when rows came late: each generation holds its own rows, and of rows with the same key, that of the larger
     generation counts. Times are nanoseconds; ``min_service`` to ``max_name`` are None where the table has no such column. A file of samples or
     histograms with a ``resolution`` is a rollup: a few rows for each series and bucket of that many seconds (docs/adr/0022). A file of 24 ``hours``
-    holds a day, from ``hour_ns`` on.
+    holds a day, from ``hour_ns`` on. ``words`` is the size of the object with a pack's words (docs/adr/0031), 0 where it has none.
     """
 
     table: str
@@ -97,12 +97,24 @@ class ColdFile:
     format: int = FORMAT
     resolution: int = 0
     hours: int = 1
+    words: int = 0
 
     @property
     def key(self) -> str:
         """Its key in the bucket."""
         folder = f"{self.table}_{self.resolution // 60}m" if self.resolution else self.table
         return file_key(folder, self.tenant, self.shard, self.hour_ns, self.generation, day=self.hours > 1)
+
+    @property
+    def words_key(self) -> str:
+        """The key of the object with a pack's words: beside it, under a name that readers of Parquet folders leave out."""
+        folder, _, name = self.key.rpartition("/")
+        return f"{folder}/_{name.removesuffix('.parquet')}.words"
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """The keys of everything that goes when the file goes."""
+        return (self.key, self.words_key) if self.table == "payloads" else (self.key,)
 
     @property
     def end_ns(self) -> int:

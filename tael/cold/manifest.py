@@ -81,7 +81,7 @@ class Held:
         return Held(
             self.files + len(added) - len(removed),
             self.rows + sum(file.rows for file in added) - sum(file.rows for file in removed),
-            self.bytes + sum(file.bytes for file in added) - sum(file.bytes for file in removed),
+            self.bytes + sum(file.bytes + file.words for file in added) - sum(file.bytes + file.words for file in removed),
         )
 
 

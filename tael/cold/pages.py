@@ -19,8 +19,8 @@ Pages = Mapping[tuple[str, int], str]
 
 def encode_page(files: Iterable[ColdFile]) -> bytes:
     """The files of a table's day: gzip of a JSON array with an object a file."""
-    # Fields added later are written only where they differ from their defaults, so that older releases can read pages without rollups and days.
-    defaults = {"resolution": 0, "hours": 1}
+    # Fields added later are written only where they differ from their defaults, so that older releases can read pages without what they describe.
+    defaults = {"resolution": 0, "hours": 1, "words": 0}
     listed = [{name: value for name, value in asdict(file).items() if defaults.get(name, ()) != value} for file in files]
     return gzip.compress(orjson.dumps(listed), compresslevel=5, mtime=0)
 

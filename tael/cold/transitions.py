@@ -80,7 +80,7 @@ def committed(manifest: Manifest, table: str, hour_ns: int, files: Iterable[Cold
     # Empty for a day without files; for a page that is not loaded ``_paged`` raises.
     kept = manifest.pages.get((table, day_of(hour_ns)), ())
     # Earlier owners may have written any of these files or none; deleting a key that does not exist is not an error.
-    trash = [replace(file, generation=generation).key for generation in found.abandoned for file in new]
+    trash = [key for generation in found.abandoned for file in new for key in replace(file, generation=generation).keys]
     change = _opened(manifest, replace(found, state=DROPPING, abandoned=()), epoch)
     return _paged(manifest, change.manifest.head, {(table, day_of(hour_ns)): (*kept, *new)}, trash, now_ns)
 
@@ -116,7 +116,7 @@ def merged(manifest: Manifest, table: str, hour_ns: int, files: Iterable[ColdFil
     day = (table, day_of(hour_ns))
     kept = tuple(file for file in manifest.pages[day] if file not in set(gone))
     head = _next(manifest.head, epoch, [(table, hour_ns)])
-    return _paged(manifest, head, {day: (*kept, *new)}, [file.key for file in gone], now_ns)
+    return _paged(manifest, head, {day: (*kept, *new)}, _keys(gone), now_ns)
 
 
 def rolled_up(manifest: Manifest, raw: ColdFile, rollup: ColdFile, epoch: int, now_ns: int) -> Change:
@@ -154,7 +154,7 @@ def gathered(manifest: Manifest, several: Collection[ColdFile], whole: ColdFile,
     head = _next(
         manifest.head, epoch, [(table, hour_ns) for hour_ns in sorted({hour_ns for file in several for hour_ns in file.each_hour})]
     )
-    return _paged(manifest, head, {(table, day): (*kept, whole)}, [file.key for file in several], now_ns)
+    return _paged(manifest, head, {(table, day): (*kept, whole)}, _keys(several), now_ns)
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,7 +185,7 @@ def rewritten(manifest: Manifest, swaps: Collection[Swap], epoch: int, now_ns: i
         if len(places) != 1 or generation != manifest.revision + 1 or not gone.issubset(before):
             raise Rejected(f"{swap.left.key if swap.left else 'nothing'} cannot stand for {first.key}", where="files")
         pages[day] = (*(file for file in before if file not in gone), *([swap.left] if swap.left else []))
-    trash = [file.key for swap in swaps for file in swap.gone]
+    trash = _keys(file for swap in swaps for file in swap.gone)
     return _paged(manifest, _next(manifest.head, epoch, hours), pages, [*trash, *unnamed], now_ns)
 
 
@@ -202,7 +202,7 @@ def retired(manifest: Manifest, gone: Callable[[ColdFile], bool], epoch: int, no
     if not removed:
         return None
     head = _next(manifest.head, epoch, sorted({(file.table, hour_ns) for file in removed for hour_ns in file.each_hour}))
-    return _paged(manifest, head, pages, [*(file.key for file in removed), *unnamed], now_ns)
+    return _paged(manifest, head, pages, [*_keys(removed), *unnamed], now_ns)
 
 
 def swept(manifest: Manifest, trash: Trash, epoch: int) -> Change:
@@ -292,6 +292,10 @@ def _require_at_rest(manifest: Manifest, table: str, hour_ns: int) -> None:
     # The generation of an hour on its way is already fixed: a file written now would have a later one than those still to come.
     if (found := manifest.open_hour(table, hour_ns)) is not None:
         raise Rejected(f"the hour {hour_ns} of {table} is {found.state}", where="hour", accepted="an hour that is not on its way")
+
+
+def _keys(files: Iterable[ColdFile]) -> list[str]:
+    return [key for file in files for key in file.keys]
 
 
 def _require_distinct(files: tuple[ColdFile, ...]) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
@@ -38,8 +38,8 @@ class Column:
 
     ``absent`` is the value that is read when it is missing (None: any); ``size`` is that of a FixedString. ``many`` marks an array of
     values, ``words_index`` the column with the text index, and ``named`` an expression that is written once and then referred to by that name.
-    ``payloads`` is a SELECT of the hashes, in hex, of payloads that values may refer to, to which a condition on their ``content`` is appended;
-    ``payloads_indexed`` is whether the text index covers that content. With ``names``, ``value`` is read only where no name is stored.
+    ``payloads`` is a SELECT of the hashes, in hex, of payloads that values may refer to, at least of those with all the given words, to which a
+    condition on their ``content`` is appended; ``payloads_indexed`` is whether the text index covers that content. With ``names``, ``value`` is read only where no name is stored.
     """
 
     kind: Kind
@@ -50,7 +50,7 @@ class Column:
     many: bool = False
     words_index: bool = False
     named: str = ""
-    payloads: str = ""
+    payloads: Callable[[Sequence[str]], str] | None = None
     payloads_indexed: bool = True
     names: Names | None = None
 

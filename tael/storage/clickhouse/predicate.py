@@ -7,7 +7,7 @@ tests for the key; other leaves do not need to.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -90,7 +90,7 @@ class _Reading:
     when: str = ""
     size: int = 0
     words_index: bool = False
-    payloads: str = ""
+    payloads: Callable[[Sequence[str]], str] | None = None
     payloads_indexed: bool = True
     names: Names | None = None
 
@@ -175,13 +175,15 @@ class _Compiler:
             return self._leaf(
                 leaf.field,
                 "string",
-                lambda r: _or_referred(r, lambda one, by_index: self._has_words(one, leaf.words, indexed=by_index), indexed=indexed),
+                lambda r: _or_referred(
+                    r, lambda one, by_index: self._has_words(one, leaf.words, indexed=by_index), leaf.words, indexed=indexed
+                ),
                 lambda text: set(leaf.words).issubset(words_of(text)),
             )
         return self._leaf(
             leaf.field,
             "string",
-            lambda r: _or_referred(r, lambda one, by_index: self._contains(one, leaf, indexed=by_index), indexed=indexed),
+            lambda r: _or_referred(r, lambda one, by_index: self._contains(one, leaf, indexed=by_index), (), indexed=indexed),
             lambda text: leaf.text.lower() in text.lower() if leaf.ignore_case else leaf.text in text,
         )
 
@@ -299,15 +301,15 @@ def _other(text: str, kind: Kind) -> _Reading:
     return _Reading(value.format(text), present.format(text))
 
 
-def _or_referred(reading: _Reading, test: Callable[[_Reading, bool], str], *, indexed: bool) -> str:
-    """``test`` applied to the value or, if that is a reference, to the payload that it refers to."""
+def _or_referred(reading: _Reading, test: Callable[[_Reading, bool], str], words: Sequence[str], *, indexed: bool) -> str:
+    """``test``, which requires ``words``, applied to the value or, if that is a reference, to the payload that it refers to."""
     found = test(reading, indexed)
-    if not reading.payloads:
+    if reading.payloads is None:
         return found
     # Exactly one of the two is tested, and never the text of the reference itself.
     # The subquery searches contents once, by their text index, before any span is read.
     start, size = len(PREFIX) + 1, 2 * HASH_BYTES
-    referred = f"{reading.payloads} AND {test(_Reading('content', words_index=reading.payloads_indexed), True)}"
+    referred = f"{reading.payloads(words)} AND {test(_Reading('content', words_index=reading.payloads_indexed), True)}"
     return f"if(startsWith({reading.value}, '{PREFIX}'), substring({reading.value}, {start}, {size}) IN ({referred}), {found})"
 
 

@@ -6,7 +6,7 @@ fetches the wide columns of exactly those spans.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
@@ -17,10 +17,10 @@ from tael.storage.api import Cursor, SpanQuery
 from tael.storage.clickhouse import groups
 from tael.storage.clickhouse.columns import SPAN_COLUMNS, Column
 from tael.storage.clickhouse.conditions import CONDITION_FIRST, Conditions, Statement, instant
+from tael.storage.clickhouse.pack_words import CONTENT, Held
 from tael.storage.clickhouse.predicate import conditions, is_narrow
 from tael.storage.clickhouse.source import Source
 
-_CONTENT: Final = intrinsic("llm_content")
 _KEY_COLUMNS: Final = f"service, start_time, trace_id, span_id, {', '.join(groups.COLUMNS)}"
 _KEY: Final = f"service, toUnixTimestamp64Nano(start_time), trace_id, span_id, {groups.MASK}"
 """The columns of a SpanKey."""
@@ -51,16 +51,22 @@ class TracePlace:
 
 
 def find_keys(
-    source: Source, tenant: str, query: SpanQuery, columns: Mapping[str, Column] = SPAN_COLUMNS, *, named_since_ns: int = MAX_NS
+    source: Source,
+    tenant: str,
+    query: SpanQuery,
+    columns: Mapping[str, Column] = SPAN_COLUMNS,
+    *,
+    named_since_ns: int = MAX_NS,
+    held: Held | None = None,
 ) -> Statement:
-    """The keys of the page, in its order. The table ``span_names`` covers every span from ``named_since_ns`` on."""
+    """The keys of the page, in its order. The table ``span_names`` covers every span from ``named_since_ns`` on; ``held`` is where words are in packs."""
     where = Conditions(tenant)
     bounded = where.within("start_time", query.time_range)
     # With a single service the page's order is that of the table, so that reading stops when the page is full.
     service = required_service(query.predicate)
     apart = bounded and not service and source.in_table("spans", query.time_range)
     predicate, alternatives = _split(query.predicate) if apart else (query.predicate, ())
-    _satisfy(where, source, tenant, predicate, query.time_range, columns)
+    _satisfy(where, source, tenant, predicate, query.time_range, columns, held)
     of_name = all_of(
         part for part in conjuncts(query.predicate) if isinstance(part, Compare | Contains) and part.field == intrinsic("name")
     )
@@ -115,10 +121,12 @@ def fetch(
     columns: Mapping[str, Column] = SPAN_COLUMNS,
     *,
     empty: int = 0,
+    words: Held | None = None,
 ) -> Statement:
     """The spans of these keys (at least one), in no particular order, with every copy that satisfies the predicate of a span sent more than once.
 
-    The columns of the ``empty`` groups are not selected; the last column is the mask of the groups that are empty in the row.
+    The columns of the ``empty`` groups are not selected; the last column is the mask of the groups that are empty in the row. ``words`` is where words
+    are in packs.
     """
     where = Conditions(tenant)
     starts = [key.start_ns for key in keys]
@@ -136,7 +144,7 @@ def fetch(
         "(toUnixTimestamp64Nano(start_time), hex(trace_id), hex(span_id)) IN {keys:Array(Tuple(Int64, String, String))}",
         keys=[(key.start_ns, key.trace_id.hex().upper(), key.span_id.hex().upper()) for key in keys],
     )
-    _satisfy(where, source, tenant, predicate, held, columns)
+    _satisfy(where, source, tenant, predicate, held, columns, words)
     places = source.rows(
         "spans", tenant, held, hours={hour_of(start) for start in starts}, service=services[0] if len(services) == 1 else ""
     )
@@ -190,25 +198,35 @@ def _has_name(source: Source, tenant: str, time_range: TimeRange, of_name: Predi
 
 
 def _satisfy(
-    where: Conditions, source: Source, tenant: str, predicate: Predicate, time_range: TimeRange, columns: Mapping[str, Column]
+    where: Conditions,
+    source: Source,
+    tenant: str,
+    predicate: Predicate,
+    time_range: TimeRange,
+    columns: Mapping[str, Column],
+    held: Held | None,
 ) -> None:
-    if mentions(predicate, _CONTENT):
+    if mentions(predicate, CONTENT):
         content = replace(
-            columns[_CONTENT.key],
-            payloads=_payloads(where, source, tenant, time_range),
+            columns[CONTENT.key],
+            payloads=_payloads(where, source, tenant, time_range, held or Held()),
             payloads_indexed=source.in_table("payloads", whole_hours(time_range)),
         )
-        columns = {**columns, _CONTENT.key: content}
+        columns = {**columns, CONTENT.key: content}
     where.satisfy(predicate, columns)
 
 
-def _payloads(where: Conditions, source: Source, tenant: str, time_range: TimeRange) -> str:
-    """A SELECT of the hashes of payloads that spans in the range may refer to, which one more condition can be appended to."""
-    held = Conditions(tenant)
-    held.within_hours("hour", time_range)
-    where.parameters |= held.parameters
-    rows = source.rows("payloads", tenant, whole_hours(time_range))
-    return f"SELECT lower(hex(hash)) FROM {rows} WHERE {' AND '.join(held.texts)}"  # noqa: S608  # only names of ours and parameters
+def _payloads(where: Conditions, source: Source, tenant: str, time_range: TimeRange, held: Held) -> Callable[[Sequence[str]], str]:
+    """See Column: of the payloads that spans in the range may refer to."""
+    within = Conditions(tenant)
+    within.within_hours("hour", time_range)
+    where.parameters |= within.parameters
+
+    def of(words: Sequence[str]) -> str:
+        rows = source.payloads(tenant, whole_hours(time_range), held, words)
+        return f"SELECT lower(hex(hash)) FROM {rows} WHERE {' AND '.join(within.texts)}"  # noqa: S608  # only names of ours and parameters
+
+    return of
 
 
 def _follow(where: Conditions, after: Cursor) -> None:

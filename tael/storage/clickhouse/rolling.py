@@ -12,9 +12,10 @@ from typing import Any, Final
 from tael.cold.files import DAY_HOURS, ROLLED, ROLLUP_FORMAT, ROLLUP_SECONDS, ColdFile, day_of, overlap
 from tael.cold.manifest import OpenHour
 from tael.cold.plan import Partition, Partitions
-from tael.errors import Unavailable
+from tael.errors import Rejected, Unavailable
 from tael.model.time import NS_PER_SECOND
-from tael.storage.clickhouse import parquet, rollup, thinned
+from tael.runtime.observe import get_logger
+from tael.storage.clickhouse import pack_words, parquet, rollup, thinned
 from tael.storage.clickhouse.client import ClickHouse, Limits, Row
 from tael.storage.clickhouse.parquet import Columns
 from tael.storage.clickhouse.rows import text
@@ -70,6 +71,7 @@ _READ: Final = f"SETTINGS use_hive_partitioning = 0, input_format_null_as_defaul
 _CHECK_LIMITS: Final = Limits(seconds=600, memory_bytes=1 << 30, threads=1)
 _MOVE_LIMITS: Final = Limits(seconds=60)
 _MAX_BOUND: Final = 256
+log = get_logger("rolling")
 
 
 class ColdFiles:
@@ -99,7 +101,7 @@ class ColdFiles:
             file, columns, self._url(file), [self._url(one) for one in newest_first], without=without, apart=not overlap(files)
         )
         await self._clickhouse.command(sql, parameters or {}, _limits(pace))
-        return await self._read_back(file, columns)
+        return await self._with_words(await self._read_back(file, columns), pace)
 
     async def _read_back(self, file: ColdFile, columns: Columns) -> ColdFile:
         rows = await self._clickhouse.query(read_back_statement(file.table, columns, self._url(file)), {}, _CHECK_LIMITS)
@@ -108,6 +110,20 @@ class ColdFiles:
             raise Unavailable(f"{file.key} holds {len(rows)} tenants' rows")
         [(tenant, size, *measures)] = rows
         return replace(_measured(replace(file, tenant=text(tenant)), measures), bytes=int(size))
+
+    async def _with_words(self, file: ColdFile, pace: Pace) -> ColdFile:
+        """The file after its words were written, if it is a pack: by any method that writes one, from what it wrote."""
+        if file.table != "payloads":
+            return file
+        pack, words = self._url(file), self._bucket_url + file.words_key
+        try:
+            await self._clickhouse.command(pack_words.write_statement(pack, words, pace.memory_bytes // 4), {}, _limits(pace))
+        except Rejected as error:
+            # Without its words a pack is searched slowly, but a pack that is never committed would fill the hot tier's disk.
+            log.warning("a pack's words cannot be written; it is searched without them", key=file.key, reason=error.reason)
+            return file
+        [(count, size)] = await self._clickhouse.query(pack_words.size_statement(words), {}, _CHECK_LIMITS)
+        return replace(file, words=int(size) if int(count) else 0)
 
     async def _columns(self, table: str) -> Columns:
         rows = await self._clickhouse.query(_COLUMNS, {"database": self._clickhouse.database, "table": table})
@@ -172,7 +188,7 @@ class ClickHouseRolling(ColdFiles):
         columns = await self._columns(file.table)
         sql = export_statement(self._clickhouse.database, file, columns, self._url(file))
         await self._clickhouse.command(sql, {"id": str(file.hour_ns // NS_PER_SECOND), "tenant": file.tenant}, _limits(pace))
-        return await self._read_back(file, columns)
+        return await self._with_words(await self._read_back(file, columns), pace)
 
     async def merge(self, files: Sequence[ColdFile], generation: int, pace: Pace) -> ColdFile:
         """See RollStore."""

@@ -10,6 +10,7 @@ from tael.cold.files import ColdFile
 from tael.cold.manifest import OpenHour
 from tael.model.time import ALL_TIME, TimeRange
 from tael.storage.clickhouse import rollup
+from tael.storage.clickhouse.pack_words import Held
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +71,14 @@ class Source(Protocol):
         """
         ...
 
+    def packs(self, tenant: str, time_range: TimeRange) -> tuple[Sequence[ColdFile], str]:
+        """The packs of the range with an object of their words, and the rows of these objects as a SELECT; () and "" when there are none."""
+        ...
+
+    def payloads(self, tenant: str, time_range: TimeRange, held: Held, words: Sequence[str]) -> str:
+        """``rows`` of payloads, without packs and parts of them that ``held`` knows to have no content with all of the words."""
+        ...
+
     def merged(self, table: str, where: object, tenant: str, time_range: TimeRange = ALL_TIME) -> str:
         """The rows that satisfy ``where``, which reads only key columns, with only the last of several rows with the same key; for replacing tables."""
         ...
@@ -121,6 +130,14 @@ class HotTables:
     ) -> str:
         """See Source."""
         return f"{self.database}.{table}"
+
+    def packs(self, tenant: str, time_range: TimeRange) -> tuple[Sequence[ColdFile], str]:  # noqa: ARG002  # the same
+        """See Source."""
+        return (), ""
+
+    def payloads(self, tenant: str, time_range: TimeRange, held: Held, words: Sequence[str]) -> str:  # noqa: ARG002  # the same
+        """See Source."""
+        return self.rows("payloads", tenant)
 
     def merged(self, table: str, where: object, tenant: str, time_range: TimeRange = ALL_TIME) -> str:  # noqa: ARG002  # the same
         """See Source. Applying the condition before the merge is cheaper, and gives the same rows because it reads only key columns."""

@@ -11,14 +11,15 @@ from functools import partial
 from tael.errors import Rejected
 from tael.model.predicate import EVERYTHING, Predicate, intrinsic, mentions, required_service
 from tael.model.span import Span
-from tael.model.time import MAX_NS, NS_PER_SECOND, TimeRange, signed_ns
+from tael.model.time import MAX_NS, NS_PER_SECOND, TimeRange, signed_ns, whole_hours
 from tael.otlp.prices import Prices, read_prices, with_cost
 from tael.storage.api import MAX_FIND_LIMIT, Answer, Cursor, ServiceStats, SpanQuery, TraceTooLong
-from tael.storage.clickhouse import groups, lacking, query_builder, rows, service_counts
+from tael.storage.clickhouse import groups, lacking, pack_words, query_builder, rows, service_counts
 from tael.storage.clickhouse.client import POINT_LIMITS, QUERY_LIMITS, ROWS_LIMITS, ClickHouse, Limits
 from tael.storage.clickhouse.columns import span_columns
 from tael.storage.clickhouse.conditions import Statement, bounded
 from tael.storage.clickhouse.narrowing import Newest
+from tael.storage.clickhouse.pack_words import Held
 from tael.storage.clickhouse.query_builder import SpanKey, TracePlace
 from tael.storage.clickhouse.source import HotTables, Source
 from tael.storage.merge import most_complete, newest_first, oldest_first, once_each
@@ -68,7 +69,9 @@ class ClickHouseSpans:
         if not keys:
             return []
         empty, limits = groups.common([key.empty for key in keys]), ROWS_LIMITS if predicate == EVERYTHING else QUERY_LIMITS
-        fetch = partial(query_builder.fetch, self._source, tenant, keys, predicate, self._columns)
+        starts = [key.start_ns for key in keys]
+        held = await self._words(tenant, predicate, TimeRange(min(starts), max(starts) + 1))
+        fetch = partial(query_builder.fetch, self._source, tenant, keys, predicate, self._columns, words=held)
         return await self._decoded(await self._filled(fetch, empty, limits))
 
     async def _filled(self, fetch: Callable[..., Statement], empty: int, limits: Limits) -> list[rows.Row]:
@@ -113,16 +116,26 @@ class ClickHouseSpans:
 
     async def _find_more(self, tenant: str, query: SpanQuery, keys: dict[tuple[int, bytes, bytes], SpanKey]) -> None:
         since_ns = await self._counted_since(tenant) if mentions(query.predicate, intrinsic("name")) else MAX_NS
+        held = await self._words(tenant, query.predicate, query.time_range)
         while True:
             asked = query.limit - len(keys)
             page = replace(query, limit=asked)
-            statement = query_builder.find_keys(self._source, tenant, page, self._columns, named_since_ns=since_ns)
+            statement = query_builder.find_keys(self._source, tenant, page, self._columns, named_since_ns=since_ns, held=held)
             found = await self._query(statement)
             for key in map(_key, found):
                 keys.setdefault((key.start_ns, key.trace_id, key.span_id), key)
             if len(found) < asked or len(keys) == query.limit:
                 return
             query = replace(query, after=_cursor(key))
+
+    async def _words(self, tenant: str, predicate: Predicate, time_range: TimeRange) -> Held:
+        """Where the words that the predicate looks for in contents are in the packs of the range."""
+        words = pack_words.searched(predicate)
+        packs, objects = self._source.packs(tenant, whole_hours(time_range)) if words else ((), "")
+        if not packs:
+            return Held()
+        statement = Statement(pack_words.find_statement(objects), {"words": [pack_words.crc(word) for word in words]})
+        return pack_words.held(packs, await self._query(statement))
 
     async def get_trace(
         self,

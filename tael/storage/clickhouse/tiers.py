@@ -18,7 +18,8 @@ from tael.cold.files import ROLLED, ROLLUP_FORMAT, ColdFile, day_of, overlap
 from tael.cold.manifest import DROPPING, Head, Manifest, OpenHour
 from tael.errors import TaelError, TooLarge
 from tael.model.time import ALL_TIME, DAY_NS, HOUR_NS, NS_PER_SECOND, TimeRange
-from tael.storage.clickhouse import parquet, rollup
+from tael.storage.clickhouse import pack_words, parquet, rollup
+from tael.storage.clickhouse.pack_words import Branch, Held
 from tael.storage.clickhouse.parquet import Columns
 from tael.storage.clickhouse.source import HotTables, Places
 
@@ -144,15 +145,35 @@ class TieredTables:
     ) -> str:
         """See Source."""
         places = self._places(table, tenant, time_range, hours, service, name)
-        hot = self._hot.rows(table, tenant)
-        if places == Places():
+        groups = _by_hour(places.files) if table == "payloads" else [places.files] if places.files else []
+        return self._rows(table, places, [*map(Branch, groups)])
+
+    def packs(self, tenant: str, time_range: TimeRange) -> tuple[Sequence[ColdFile], str]:
+        """See Source. Words that cannot be read are not missed in the answer, because their pack is read instead."""
+        files = self._places("payloads", tenant, time_range, None, "", "").files
+        packs = [file for file in files if file.words and file.words_key not in self._unreadable][:MAX_FILES]
+        # With the packs, so that a store that does not answer is not asked for them after it was asked for their words.
+        self.trail.opened.update(key for file in packs for key in file.keys)
+        url = self._bucket_url + _keys([file.words_key for file in packs], ".words") if packs else ""
+        return packs, f"SELECT _path, word, parts FROM s3('{url}', 'Parquet', {pack_words.STRUCTURE}) {_SETTINGS}" if packs else ""  # noqa: S608  # see above
+
+    def payloads(self, tenant: str, time_range: TimeRange, held: Held, words: Sequence[str]) -> str:
+        """See Source."""
+        places = self._places("payloads", tenant, time_range, None, "", "")
+        whole, some = held.split(places.files, words, _BRANCHES)
+        return self._rows("payloads", places, [*map(Branch, _by_hour(whole)), *some])
+
+    def _rows(self, table: str, places: Places, cold: Sequence[Branch]) -> str:
+        hot = self._hot.rows(table, "")
+        if not places.rolling and not cold:
             return hot
         columns = self._listed(table)
         branches = [f"SELECT {columns} FROM {hot}"]  # noqa: S608  # see above
         if places.rolling:
             branches.append(f"SELECT {columns} FROM {hot}_rolling WHERE {_partitions(places.rolling)}")  # noqa: S608  # see above
-        groups = _by_hour(places.files) if table == "payloads" else [places.files] if places.files else []
-        branches += [f"SELECT {columns} FROM ({self._cold(table, files)})" for files in groups]  # noqa: S608  # see above
+        for branch in cold:
+            where = f" WHERE {branch.condition}" if branch.ranges else ""
+            branches.append(f"SELECT {columns} FROM ({self._cold(table, branch.files)}){where}")  # noqa: S608  # see above
         return f"({_union(branches)})"
 
     def merged(self, table: str, where: object, tenant: str, time_range: TimeRange = ALL_TIME) -> str:
@@ -318,16 +339,16 @@ def _stretches(hours: Collection[int]) -> list[TimeRange]:
     return found
 
 
-def _keys(keys: Sequence[str]) -> str:
+def _keys(keys: Sequence[str], suffix: str = _SUFFIX) -> str:
     """The keys as one path with the differing parts in braces, which the engine expands itself, without listing the bucket."""
     if len(keys) == 1:
         return keys[0]
-    names = [key.removesuffix(_SUFFIX) for key in keys]
+    names = [key.removesuffix(suffix) for key in keys]
     prefix = commonprefix(names)  # noqa: RUF071  # of characters: they are put together again
     # One generation may begin with the digits of another, and the engine does not expand braces with nothing between two commas.
     if prefix in names:
         prefix = prefix[:-1]
-    return f"{prefix}{{{','.join(name[len(prefix) :] for name in names)}}}{_SUFFIX}"
+    return f"{prefix}{{{','.join(name[len(prefix) :] for name in names)}}}{suffix}"
 
 
 def _partitions(hours: Sequence[OpenHour]) -> str:
