@@ -20,6 +20,9 @@ _HEAD_BYTES: Final = 9
 _PREFIX_BYTES: Final = 5
 """What gRPC puts in front of a message: whether it is compressed, and its length."""
 _WIDEN_BYTES: Final = 32_768
+_CANCEL: Final = (8).to_bytes(4, "big")
+DEADLINE_SECONDS: Final = 60.0
+"""How long a call may take, and a connection; a server that is slow under load is not one that hangs."""
 Call: TypeAlias = "Callable[[bytes], Awaitable[None]]"
 """Sends a message and returns once it is answered. Raises CallFailed."""
 
@@ -88,7 +91,7 @@ class Http2(asyncio.Protocol):
         del buffer[:at]
 
     async def call(self, message: bytes) -> None:
-        """Send one message, and return once the server has answered with one. Raises CallFailed for any other end."""
+        """Send one message, and return once the server has answered with one. Raises CallFailed for any other end, and when the deadline is over."""
         if self._transport is None:
             raise CallFailed("there is no connection")
         stream, self._next = self._next, self._next + 2
@@ -96,7 +99,14 @@ class Http2(asyncio.Protocol):
         call = self._calls[stream] = _Sent(memoryview(body), self._room.stream, asyncio.get_running_loop().create_future())
         self._write(_frame(_HEADERS, _END_HEADERS, stream, _headers(self.authority, self.path)))
         self._send(stream, call)
-        await call.done
+        try:
+            async with asyncio.timeout(DEADLINE_SECONDS):
+                await call.done
+        except TimeoutError as error:
+            # Reset, so that a server that hangs on one call does not keep its room on the connection.
+            self._calls.pop(stream, None)
+            self._write(_frame(_RESET, 0, stream, _CANCEL))
+            raise CallFailed(f"no answer within {DEADLINE_SECONDS:g} s") from error
 
     def _received(self, kind: int, flags: int, stream: int, body: bytes) -> None:
         if kind == _SETTINGS and not flags & _ACK:
@@ -167,7 +177,8 @@ class Http2(asyncio.Protocol):
 async def client(endpoint: str, path: str) -> AsyncIterator[Call]:
     """A connection to ``host:port`` for calls of the method at ``path``."""
     host, _, port = endpoint.rpartition(":")
-    transport, connection = await asyncio.get_running_loop().create_connection(lambda: Http2(endpoint, path), host, int(port))
+    async with asyncio.timeout(DEADLINE_SECONDS):
+        transport, connection = await asyncio.get_running_loop().create_connection(lambda: Http2(endpoint, path), host, int(port))
     try:
         yield connection.call
     finally:
