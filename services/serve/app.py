@@ -25,6 +25,7 @@ from services.serve.nats import nats_nodes_there
 from services.serve.plan import HOST, SERVE, Plan, certificate_files, plan
 from services.serve.ports import internal_ports, resolve_datadog, resolve_public
 from services.serve.process import Supervised
+from services.serve.schema import migrated
 from services.serve.settings import ServeSettings, refuse_fewer_shards, refuse_other_nats_nodes, refuse_wired
 from services.serve.telemetry import application
 from tael.errors import BadSettings
@@ -70,6 +71,7 @@ class Supervisor:
         self._plan = decided
         self._lines = lines
         self._stop = stop
+        self._client = client
         self._refusals: list[str] = []
         self._front = [p.name for p in decided.processes if p.name in _FRONT]
         self._all = {p.name: Supervised(p, lines, client, self._refuse) for p in decided.processes}
@@ -80,10 +82,10 @@ class Supervisor:
         return list(self._all.values())
 
     async def run(self, ready: Callable[[], None]) -> None:
-        """Start everything, call ``ready`` once ingest and query are ready, and drain after ``stop``."""
+        """Start everything, call ``ready`` once ingest and query are ready and find their tables, and drain after ``stop``."""
         async with asyncio.TaskGroup() as group:
             starting = group.create_task(self._start(group), name="start")
-            if await self._reached(self._front, None):
+            if await self._reached(self._front, None) and await self._has_tables():
                 ready()
             await self._stop.wait()
             # Wait for a start in progress: nobody would stop a process that it adds after the drain has begun.
@@ -93,6 +95,17 @@ class Supervisor:
             raise BadSettings(self._refusals)
         if not clean:
             raise CannotStart("the drain was cut short: acknowledged data is in the WAL and will be written at the next start")
+
+    async def _has_tables(self) -> bool:
+        """Wait for the hot tier's tables, but not for ever: a shard that is down is nothing new to readers. False when the drain begins."""
+        for coordinator in self._plan.processes:
+            if coordinator.target == "coordinator" and not await migrated(
+                self._client, f"http://{coordinator.metrics}/internal/cluster", self._stop, _STEP_SECONDS
+            ):
+                if self._stop.is_set:
+                    return False
+                self._lines.write("serve", f"the hot tier's tables are not there after {_STEP_SECONDS:.0f} s; continuing without")
+        return True
 
     async def _start(self, group: asyncio.TaskGroup) -> None:
         """Start step after step, until the drain begins."""

@@ -15,6 +15,7 @@ from typing import Any
 import psutil
 import pytest
 
+from services.serve.schema import has_tables
 from tests.support.ledger import Ledger, hash_of
 from tests.support.suite import Suite, until
 
@@ -63,6 +64,8 @@ def test_the_banner_is_true(suite: Suite) -> None:
         socket.create_connection(("127.0.0.1", port), timeout=5).close()
     with urllib.request.urlopen(f"{suite.url}/tempo/api/echo", timeout=5) as answer:  # noqa: S310  # a loopback http URL
         assert answer.status == 200
+    # Written before the banner, so what was ready had its tables.
+    assert has_tables(suite.get("/internal/cluster"))
 
 
 def test_prometheus_finds_every_process_and_its_metrics(suite: Suite) -> None:
