@@ -7,7 +7,7 @@ import os
 import secrets
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any, Literal, TypeVar
 
 import pytest
@@ -261,40 +261,67 @@ async def migrated(clickhouse: ClickHouse) -> AsyncIterator[None]:
         await clickhouse.close()
 
 
-_idle: dict[str, list[tuple[str, object]]] = {}
-"""By URL of a node: migrated databases without a row, each with its schema, for the next test; to migrate one takes a second."""
+@dataclass(frozen=True)
+class _Migrated:
+    """A migrated database without a row, and how it was then, to tell what a test has changed."""
+
+    name: str
+    schema: object
+    touched: object
+    parts: Mapping[bytes, object]
+
+
+_idle: dict[str, list[_Migrated]] = {}
+"""By URL of a node: databases for the next test; to migrate one takes seconds."""
 
 
 @asynccontextmanager
 async def _empty_shard(node: HotNode) -> AsyncIterator[ClickHouse]:
-    database, schema = _idle[node.url].pop() if _idle.get(node.url) else (new_database(), None)
-    clickhouse = ClickHouse(node.url, database, node.user, node.password)
-    if schema is None:
+    kept = _idle[node.url].pop() if _idle.get(node.url) else None
+    clickhouse = ClickHouse(node.url, kept.name if kept else new_database(), node.user, node.password)
+    if kept is None:
         await ClickHouseSchema(clickhouse).migrate()
-        schema = await _schema_of(clickhouse)
+        kept = _Migrated(clickhouse.database, await _schema_of(clickhouse), await _touched(clickhouse), await _parts(clickhouse))
     try:
         yield clickhouse
     finally:
         with suppress(Retryable):  # the test has stopped the node
-            if await _schema_of(clickhouse) == schema:
-                await _empty(clickhouse)
-                _idle.setdefault(node.url, []).append((database, schema))
+            # To print every definition takes eight times as long as to see that none was touched.
+            if (touched := await _touched(clickhouse)) == kept.touched or await _schema_of(clickhouse) == kept.schema:
+                await _empty(clickhouse, kept)
+                _idle.setdefault(node.url, []).append(replace(kept, touched=touched))
             else:
-                await clickhouse.command(f"DROP DATABASE IF EXISTS {database} SYNC")
+                await clickhouse.command(f"DROP DATABASE IF EXISTS {kept.name} SYNC")
         await clickhouse.close()
 
 
 async def _schema_of(clickhouse: ClickHouse) -> object:
-    tables = f"SELECT name, create_table_query FROM system.tables WHERE database = '{clickhouse.database}' ORDER BY name"
+    return await _tables_with(clickhouse, "create_table_query")
+
+
+async def _touched(clickhouse: ClickHouse) -> object:
+    # Times are whole seconds: of what was altered in this very second it cannot be told later whether it was altered once more.
+    return await _tables_with(clickhouse, "uuid, metadata_modification_time, metadata_modification_time < now()")
+
+
+async def _tables_with(clickhouse: ClickHouse, columns: str) -> object:
+    tables = f"SELECT name, {columns} FROM system.tables WHERE database = '{clickhouse.database}' ORDER BY name"
     migrations = f"SELECT DISTINCT version FROM {clickhouse.database}.tael_migrations ORDER BY version"
     return await clickhouse.query(tables, {}), await clickhouse.query(migrations, {})
 
 
-async def _empty(clickhouse: ClickHouse) -> None:
-    tables = f"SELECT name FROM system.tables WHERE database = '{clickhouse.database}' AND engine LIKE '%MergeTree' AND name != 'tael_migrations'"
-    for (name,) in await clickhouse.query(tables, {}):
+async def _parts(clickhouse: ClickHouse) -> dict[bytes, object]:
+    """The names of each table's parts. One without a row is a part too: it has its insert's token, which goes with the last part that covers it."""
+    parts = f"SELECT table, groupArray(name) FROM system.parts WHERE active AND database = '{clickhouse.database}' GROUP BY table"
+    return {row[0]: row[1] for row in await clickhouse.query(parts, {})}
+
+
+async def _empty(clickhouse: ClickHouse, kept: _Migrated) -> None:
+    changed = {name for name, parts in (await _parts(clickhouse)).items() if parts != kept.parts.get(name)} - {b"tael_migrations"}
+    for name in changed:
         await clickhouse.command(f"TRUNCATE TABLE {clickhouse.database}.{name.decode()}")
-    await clickhouse.command(f"INSERT INTO {clickhouse.database}.tael_known_references SELECT 'empty', now64(9)")  # as migrated
+    if b"tael_known_references" in changed:
+        await clickhouse.command(f"INSERT INTO {clickhouse.database}.tael_known_references SELECT 'empty', now64(9)")  # as migrated
 
 
 Tiering = Literal["hot", "cold", "mixed"]
