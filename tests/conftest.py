@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
+from collections import defaultdict
+from pathlib import Path
 
+import pytest
 from hypothesis import settings
 
 pytest_plugins = [
@@ -21,3 +24,12 @@ pytest_plugins = [
 # the same in every run, so that a change is judged by itself; elsewhere each run tries new ones.
 settings.register_profile("tael", deadline=None, derandomize=os.environ.get("CI") == "true")
 settings.load_profile("tael")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files that are given the most time come first: a process that began one of them last would go on alone."""
+    seconds: dict[Path, float] = defaultdict(float)
+    for item in items:
+        marker = item.get_closest_marker("timeout")
+        seconds[item.path] = max(seconds[item.path], marker.args[0] if marker else 0)
+    items.sort(key=lambda item: -seconds[item.path])
