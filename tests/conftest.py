@@ -14,6 +14,7 @@ pytest_plugins = [
     "tests.support.writer_bench",
     "tests.support.objects",
     "tests.support.hotnode",
+    "tests.support.databases",
     "tests.support.storage",
     "tests.support.query",
     "tests.support.rollups",

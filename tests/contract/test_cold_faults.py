@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from pathlib import Path
 
 import pytest
 from nats.aio.client import Client
@@ -14,8 +13,8 @@ from tael.objects import MinioObjectStore
 from tael.runtime.config import Address
 from tael.runtime.settings import ObjectStoreSettings
 from tests.support.cold_shard import Cold, finish
+from tests.support.databases import MakeNode
 from tests.support.faulty_store import FaultyStore, faulty
-from tests.support.hotnode import HotNode
 from tests.support.objects import ObjectServer, object_settings
 from tests.support.storage import of_service, open_tier, wire_span
 from tests.support.suite import free_port
@@ -23,17 +22,17 @@ from tests.support.suite import free_port
 
 @pytest.fixture
 async def faults(
-    tmp_path: Path, objects: MinioObjectStore, object_server: ObjectServer, nats_client: Client
+    migrated_nodes: MakeNode, objects: MinioObjectStore, object_server: ObjectServer, nats_client: Client
 ) -> AsyncIterator[tuple[Cold, FaultyStore]]:
     """A shard whose hot node and compactor reach the bucket through a proxy."""
     address = Address("127.0.0.1", free_port())
     settings = {**object_settings(), "TAEL_S3_URL": f"http://{address}"}
     kv = NatsKeyValue(nats_client, "tael")
     await kv.ensure()
-    with HotNode(tmp_path / "hot", environment=settings) as node:
-        async with faulty(object_server.url, address) as store, open_tier([node]) as tier:
-            spoiled = MinioObjectStore(ObjectStoreSettings.model_validate(settings))
-            yield Cold(tier, spoiled, kv, url=settings["TAEL_S3_URL"]), store
+    node = migrated_nodes(environment=settings)
+    async with faulty(object_server.url, address) as store, open_tier([node]) as tier:
+        spoiled = MinioObjectStore(ObjectStoreSettings.model_validate(settings))
+        yield Cold(tier, spoiled, kv, url=settings["TAEL_S3_URL"]), store
 
 
 async def test_each_row_stays_in_one_place(faults: tuple[Cold, FaultyStore]) -> None:

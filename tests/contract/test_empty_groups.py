@@ -22,19 +22,9 @@ from tael.storage.clickhouse.client import ClickHouse
 from tael.storage.clickhouse.schema import ClickHouseSchema, read_migrations
 from tael.storage.clickhouse.spans import ClickHouseSpans
 from tests.contract.test_value_indexes import store
+from tests.support.databases import migrated, new_database
 from tests.support.hotnode import HotNode
-from tests.support.storage import (
-    START_NS,
-    HotTier,
-    migrated,
-    model_of,
-    new_database,
-    new_trace_id,
-    of_service,
-    open_tier,
-    span_query,
-    wire_span,
-)
+from tests.support.storage import START_NS, HotTier, model_of, new_trace_id, of_service, open_tier, span_query, wire_span
 
 AROUND = TimeRange(START_NS - 10**9, START_NS + 10**9)
 LLM: Attributes = {"gen_ai.operation.name": "chat", "gen_ai.request.model": "m", "gen_ai.usage.input_tokens": 3}

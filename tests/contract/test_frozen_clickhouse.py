@@ -46,26 +46,23 @@ from tael.storage.partitions import PartitionSize
 from tael.wal import codec
 from tael.wal.jetstream.append import JetStreamAppender
 from tael.wal.jetstream.streams import JetStreamStreams
+from tests.support.databases import MIGRATED, MakeNode
 from tests.support.hotnode import HotNode
 from tests.support.nats import NatsServer
-from tests.support.storage import START_NS, MakeNode, of_service, wire_span
+from tests.support.storage import START_NS, of_service, wire_span
 from tests.support.writing import open_cluster, writing
 
 PATIENCE_SECONDS = 2.0
-DATABASE = "frozen"
 ADDRESS = ShardAddress(index=0, url="")
 RANGE = TimeRange(START_NS, START_NS + 3600 * 10**9)
 UP = Selection((Matcher("__name__", "=", "up"),), START_NS // 10**6, START_NS // 10**6 + 1000)
 
 
 @pytest.fixture
-async def shard(hot_nodes: MakeNode) -> AsyncIterator[tuple[HotNode, ClickHouse]]:
+async def shard(migrated_nodes: MakeNode) -> AsyncIterator[tuple[HotNode, ClickHouse]]:
     """A migrated shard in a hot node of its own, and a client of little patience."""
-    node = hot_nodes()
-    clickhouse = ClickHouse(node.url, DATABASE, patience_seconds=PATIENCE_SECONDS)
-    patient = ClickHouse(node.url, DATABASE)
-    await ClickHouseSchema(patient).migrate()
-    await patient.close()
+    node = migrated_nodes()
+    clickhouse = ClickHouse(node.url, MIGRATED, patience_seconds=PATIENCE_SECONDS)
     yield node, clickhouse
     await clickhouse.close()
 
@@ -123,7 +120,7 @@ async def test_every_call_raises_retryable_and_works_again_afterwards(shard: tup
             answers = await asyncio.gather(*calls(clickhouse), return_exceptions=True)
             assert [type(answer) for answer in answers] == [Unavailable] * len(answers)
             assert all(f"ClickHouse at {node.url} did not answer within {PATIENCE_SECONDS:g} s" in str(answer) for answer in answers)
-    patient = ClickHouse(node.url, DATABASE)
+    patient = ClickHouse(node.url, MIGRATED)
     try:
         await asyncio.gather(*calls(patient))
     finally:
@@ -133,7 +130,7 @@ async def test_every_call_raises_retryable_and_works_again_afterwards(shard: tup
 async def test_a_read_of_a_server_that_hangs_is_given_up_early_and_of_a_slow_one_is_not(shard: tuple[HotNode, ClickHouse]) -> None:
     """It answers no ping, and that shows long before the statement's own limit; a slow server does answer."""
     node, _ = shard
-    clickhouse = ClickHouse(node.url, DATABASE, pulse=Pulse(every_seconds=0.1, answer_seconds=1.5))
+    clickhouse = ClickHouse(node.url, MIGRATED, pulse=Pulse(every_seconds=0.1, answer_seconds=1.5))
     try:
         with frozen(node):
             for _ in range(2):
@@ -198,7 +195,7 @@ async def running(loop: Callable[[Stop], Coroutine[Any, Any, None]]) -> AsyncIte
 
 async def count(clickhouse: ClickHouse, table: str) -> int:
     """Rows of a table."""
-    [[rows]] = await clickhouse.query(f"SELECT count() FROM {DATABASE}.{table}", {})  # a table's name, ours
+    [[rows]] = await clickhouse.query(f"SELECT count() FROM {MIGRATED}.{table}", {})  # a table's name, ours
     return int(rows)
 
 

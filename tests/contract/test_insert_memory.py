@@ -23,9 +23,10 @@ from tael.storage.clickhouse.rows import text
 from tael.storage.clickhouse.writer import ClickHouseWriter
 from tael.wal import codec
 from tael.wal.jetstream.append import JetStreamAppender
+from tests.support.databases import empty_shard
 from tests.support.hotnode import HotNode
 from tests.support.nats import NatsServer
-from tests.support.storage import RECEIVED_NS, START_NS, migrated, new_database
+from tests.support.storage import RECEIVED_NS, START_NS
 from tests.support.writing import open_cluster, writing
 
 
@@ -48,9 +49,7 @@ class Scarce(ClickHouse):
 
 @pytest.fixture
 async def scarce(shared_hot_node: HotNode) -> AsyncIterator[Scarce]:
-    """A migrated database of its own."""
-    clickhouse = Scarce(shared_hot_node.url, new_database())
-    async with migrated(clickhouse):
+    async with empty_shard(shared_hot_node, Scarce) as clickhouse:
         yield clickhouse
 
 
@@ -141,8 +140,7 @@ async def test_a_partly_stored_insert_that_never_fits_ends_in_dead_letters(
     table, body = ("spans", heavy(100, 1_000)) if signal == TRACES else ("logs", lines(100, 1_000))
     cut = halve(signal, body)
     assert cut is not None
-    starved = Starved(shared_hot_node.url, new_database())
-    async with migrated(starved):
+    async with empty_shard(shared_hot_node, Starved) as starved:
         storage = ClickHouseWriter(starved)
         await storage.write(signal, cut[0], "before")
         starved.most_bytes, starved.never = 20_000, (b"%d says" % 99 if signal == LOGS else body[-1_000:-900])

@@ -17,10 +17,10 @@ from opentelemetry.proto.common.v1.common_pb2 import KeyValue
 
 from tael.model.signals import LOGS, TRACES
 from tael.storage.clickhouse.client import ClickHouse
-from tael.storage.clickhouse.schema import ClickHouseSchema
 from tael.storage.clickhouse.writer import ClickHouseWriter
 from tael.wal import codec
-from tests.support.storage import RECEIVED_NS, START_NS, MakeNode
+from tests.support.databases import MIGRATED, MakeNode
+from tests.support.storage import RECEIVED_NS, START_NS
 
 ITEMS = 1_000
 CPU_SECONDS = 60
@@ -74,7 +74,7 @@ def over_scopes(group: Any, make: Callable[[], list[KeyValue]]) -> list[Any]:
 @pytest.mark.parametrize("make", [texts, arrays, long_keys])
 @pytest.mark.parametrize("place", [in_resource, in_scope, over_scopes])
 async def test_spans_share_what_their_resource_says(
-    hot_nodes: MakeNode, make: Callable[[], list[KeyValue]], place: Callable[[Any, Callable[[], list[KeyValue]]], list[Any]]
+    migrated_nodes: MakeNode, make: Callable[[], list[KeyValue]], place: Callable[[Any, Callable[[], list[KeyValue]]], list[Any]]
 ) -> None:
     """Wherever it stands, whatever it is made of."""
     request = ExportTraceServiceRequest()
@@ -82,10 +82,10 @@ async def test_spans_share_what_their_resource_says(
         scoped.spans.add(
             trace_id=os.urandom(16), span_id=os.urandom(8), name="x", start_time_unix_nano=START_NS, end_time_unix_nano=START_NS
         )
-    await _written(hot_nodes, TRACES, request.SerializeToString(), "spans")
+    await _written(migrated_nodes, TRACES, request.SerializeToString(), "spans")
 
 
-async def test_log_records_share_what_their_resource_says(hot_nodes: MakeNode) -> None:
+async def test_log_records_share_what_their_resource_says(migrated_nodes: MakeNode) -> None:
     """The same landing, another table."""
     request = ExportLogsServiceRequest()
     group = request.resource_logs.add()
@@ -93,20 +93,19 @@ async def test_log_records_share_what_their_resource_says(hot_nodes: MakeNode) -
     records = group.scope_logs.add().log_records
     for _ in range(ITEMS):
         records.add(time_unix_nano=START_NS)
-    await _written(hot_nodes, LOGS, request.SerializeToString(), "logs")
+    await _written(migrated_nodes, LOGS, request.SerializeToString(), "logs")
 
 
-async def _written(hot_nodes: MakeNode, signal: str, request: bytes, table: str) -> None:
-    node = hot_nodes()
-    clickhouse = ClickHouse(node.url, "large")
+async def _written(migrated_nodes: MakeNode, signal: str, request: bytes, table: str) -> None:
+    node = migrated_nodes()
+    clickhouse = ClickHouse(node.url, MIGRATED)
     assert node.process is not None
     process = psutil.Process(node.process.pid)
     try:
-        await ClickHouseSchema(clickhouse).migrate()
         before = process.cpu_times()
         await ClickHouseWriter(clickhouse).write(signal, codec.encode("default", RECEIVED_NS, request), secrets.token_hex(8))
         after = process.cpu_times()
-        sizes = f"SELECT sum(rows), sum(bytes_on_disk) FROM system.parts WHERE active AND database = 'large' AND table = '{table}'"
+        sizes = f"SELECT sum(rows), sum(bytes_on_disk) FROM system.parts WHERE active AND database = '{MIGRATED}' AND table = '{table}'"
         [[rows, size]] = await clickhouse.query(sizes, {})
     finally:
         await clickhouse.close()

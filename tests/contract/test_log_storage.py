@@ -21,8 +21,9 @@ from tael.storage.api import LogCursor, LogQuery
 from tael.storage.clickhouse.schema import ClickHouseSchema
 from tael.storage.merge import newest_log_first, oldest_log_first
 from tests.contract.test_span_storage import AROUND, EVERY_TYPE
+from tests.support.databases import MakeNode
 from tests.support.hotnode import HotNode
-from tests.support.storage import RECEIVED_NS, START_NS, HotTier, MakeNode, log_query, logs_of, new_trace_id, open_tier, wire_log
+from tests.support.storage import RECEIVED_NS, START_NS, HotTier, log_query, logs_of, new_trace_id, open_tier, wire_log
 
 BODIES: list[AttributeValue] = [
     "zwölf 'quoted' \\ \n\x00",
@@ -248,8 +249,8 @@ async def test_a_resource_without_a_name_is_an_unknown_service(any_tier: HotTier
     assert await found(any_tier, service="unknown_service") == list(decode_logs([group], RECEIVED_NS))
 
 
-async def test_a_dead_shard_is_named_and_the_rest_answers(shared_hot_node: HotNode, hot_nodes: MakeNode) -> None:
-    node = hot_nodes()
+async def test_a_dead_shard_is_named_and_the_rest_answers(shared_hot_node: HotNode, migrated_nodes: MakeNode) -> None:
+    node = migrated_nodes()
     async with open_tier([shared_hot_node, node], deadline_seconds=2) as tier:
         await tier.store_logs(logs_of("shop", *(wire_log(i, trace_id=new_trace_id()) for i in range(20))))
         node.kill()

@@ -18,9 +18,9 @@ from tael.storage.clickhouse.client import ClickHouse
 from tael.storage.clickhouse.schema import ClickHouseSchema, read_migrations
 from tael.storage.clickhouse.writer import ClickHouseWriter
 from tests.contract.test_frozen_clickhouse import body
+from tests.support.databases import MakeNode
 from tests.support.hotnode import HotNode
 from tests.support.nats import NatsServer
-from tests.support.storage import MakeNode
 from tests.support.writing import open_cluster
 
 SHARD = ShardAddress(index=0, url="")

@@ -15,10 +15,11 @@ from services.query.api.native.span_json import span_json
 from tael.model.attributes import Attributes
 from tael.model.tenant import DEFAULT_TENANT
 from tael.otlp.anyvalue import encode_attributes
+from tests.support.databases import MakeNode
 from tests.support.doubles import MemorySpans
 from tests.support.hotnode import HotNode
 from tests.support.query import CLUSTER, Api, Stalled, serving, with_a_stalled_shard
-from tests.support.storage import START_NS, MakeNode, logs_of, model_of, new_trace_id, of_service, open_tier, wire_log, wire_span
+from tests.support.storage import START_NS, logs_of, model_of, new_trace_id, of_service, open_tier, wire_log, wire_span
 
 TRACES = "/api/v1/traces"
 
@@ -227,9 +228,9 @@ async def test_other_bad_requests_are_answered_clearly() -> None:
             assert response.headers["Allow"] == "GET,HEAD"
 
 
-async def test_a_dead_shard_makes_answers_partial(hot_nodes: MakeNode, shared_hot_node: object) -> None:
+async def test_a_dead_shard_makes_answers_partial(migrated_nodes: MakeNode, shared_hot_node: object) -> None:
     """By its name; what the other shards hold is there, and what is not there cannot be called unknown."""
-    node = hot_nodes()
+    node = migrated_nodes()
     async with open_tier([shared_hot_node, node]) as tier, serving(tier.reader, tier) as api:  # type: ignore[list-item]  # a HotNode
         written = await api.store(shop(20))
         node.kill()
@@ -251,8 +252,8 @@ async def test_a_dead_shard_makes_answers_partial(hot_nodes: MakeNode, shared_ho
         assert (services["services"][0]["span_count"], services["missing_shards"]) == (len(here), ["shard-1"])
 
 
-async def test_when_no_shard_answers_the_api_is_unavailable(hot_nodes: MakeNode) -> None:
-    node = hot_nodes()
+async def test_when_no_shard_answers_the_api_is_unavailable(migrated_nodes: MakeNode) -> None:
+    node = migrated_nodes()
     async with open_tier([node]) as tier, serving(tier.reader, tier) as api:
         node.kill()
         response = await api.get(TRACES)

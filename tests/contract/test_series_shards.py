@@ -22,10 +22,11 @@ from tael.storage.clickhouse.series.reader import ClickHouseSeries
 from tael.storage.gather import Shards
 from tael.storage.merged_series import MergedSeries
 from tael.vectors.histograms.text import parse
+from tests.support.databases import MakeNode
 from tests.support.hotnode import HotNode
 from tests.support.series import StoredSeries
 from tests.support.series_questions import EVER, HOUR, MANY, MINUTE, T0, grid_of, matchers, named, request, select, shown
-from tests.support.storage import MakeNode, open_tier
+from tests.support.storage import open_tier
 
 
 async def test_a_mean_that_overflows_on_a_shard_is_left_to_the_caller(shared_hot_node: HotNode) -> None:
@@ -96,9 +97,9 @@ async def test_a_long_grid_is_read_in_stretches(shared_hot_node: HotNode, functi
     assert np.array_equal(whole.values, pieces.values, equal_nan=True)
 
 
-async def test_a_shard_that_does_not_answer_is_named(hot_nodes: MakeNode) -> None:
+async def test_a_shard_that_does_not_answer_is_named(migrated_nodes: MakeNode) -> None:
     """What the other one has is there."""
-    nodes = [hot_nodes(), hot_nodes()]
+    nodes = [migrated_nodes(), migrated_nodes()]
     async with open_tier(nodes) as tier:
         stored = StoredSeries(tier)
         stored.add({"__name__": "up"}, [(T0, 1.0)])

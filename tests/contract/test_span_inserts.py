@@ -14,8 +14,9 @@ from tael.storage.clickhouse.client import ClickHouse
 from tael.storage.clickhouse.writer import MAX_HOURS, settings_of
 from tael.wal import codec
 from tests.contract.test_span_storage import length_prefix, trace
+from tests.support.databases import MakeNode
 from tests.support.hotnode import HotNode
-from tests.support.storage import RECEIVED_NS, START_NS, HotTier, MakeNode, new_trace_id, of_service, open_tier, wire_span
+from tests.support.storage import RECEIVED_NS, START_NS, HotTier, new_trace_id, of_service, open_tier, wire_span
 
 
 async def test_a_token_is_written_once(hot_tier: HotTier) -> None:
@@ -36,9 +37,9 @@ async def rows_of(clickhouse: ClickHouse, table: str) -> int:
     return int(count)
 
 
-async def test_a_token_is_remembered_over_a_restart(hot_nodes: MakeNode) -> None:
+async def test_a_token_is_remembered_over_a_restart(migrated_nodes: MakeNode) -> None:
     """Also when the engine is killed."""
-    node = hot_nodes()
+    node = migrated_nodes()
     async with open_tier([node]) as tier:
         group = of_service("shop", wire_span(), wire_span())
         await tier.store(group, token="a")

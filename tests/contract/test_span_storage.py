@@ -21,8 +21,9 @@ from tael.storage.api import Cursor, SpanQuery
 from tael.storage.clickhouse.spans import ClickHouseSpans
 from tael.storage.merge import newest_first
 from tael.wal import codec
+from tests.support.databases import MakeNode
 from tests.support.hotnode import HotNode
-from tests.support.storage import RECEIVED_NS, START_NS, HotTier, MakeNode, new_trace_id, of_service, open_tier, span_query, wire_span
+from tests.support.storage import RECEIVED_NS, START_NS, HotTier, new_trace_id, of_service, open_tier, span_query, wire_span
 
 AROUND = TimeRange(START_NS - 10**9, START_NS + 10**9)
 
@@ -250,9 +251,9 @@ async def test_a_span_that_was_sent_again_is_there_once(any_tier: HotTier) -> No
         assert all(span.attributes == {"k": 1} for span in found if span.trace_id != trace_id)
 
 
-async def test_a_dead_shard_is_named_and_the_rest_answers(shared_hot_node: HotNode, hot_nodes: MakeNode) -> None:
+async def test_a_dead_shard_is_named_and_the_rest_answers(shared_hot_node: HotNode, migrated_nodes: MakeNode) -> None:
     """By every method; a shard that hangs counts as dead after the deadline, and when none is left the reader says so."""
-    node = hot_nodes()
+    node = migrated_nodes()
     async with open_tier([shared_hot_node, node], deadline_seconds=2) as tier:
         written = await tier.store(of_service("shop", *(wire_span(i) for i in range(20))))
         node.kill()
@@ -266,9 +267,9 @@ async def test_a_dead_shard_is_named_and_the_rest_answers(shared_hot_node: HotNo
         assert len(await found(tier)) == 20
 
 
-async def test_when_no_shard_answers_the_reader_is_unavailable(hot_nodes: MakeNode) -> None:
+async def test_when_no_shard_answers_the_reader_is_unavailable(migrated_nodes: MakeNode) -> None:
     """Alone and composed; so is the writer."""
-    nodes = [hot_nodes(), hot_nodes()]
+    nodes = [migrated_nodes(), migrated_nodes()]
     async with open_tier(nodes) as tier:
         for node in nodes:
             node.kill()

@@ -21,8 +21,9 @@ from tael.storage.clickhouse.schema import ClickHouseSchema, read_migrations
 from tael.storage.clickhouse.source import HotTables
 from tael.storage.clickhouse.spans import ClickHouseSpans
 from tael.wal import codec
+from tests.support.databases import empty_shard, new_database
 from tests.support.hotnode import HotNode
-from tests.support.storage import RECEIVED_NS, START_NS, new_database, of_service, wire_span
+from tests.support.storage import RECEIVED_NS, START_NS, of_service, wire_span
 
 SPANS = 40_000
 """Five granules."""
@@ -70,13 +71,13 @@ async def clickhouse(shared_hot_node: HotNode) -> Any:
 
 
 @pytest.mark.parametrize("query", [RARE, RARE_OF_SPAN], ids=["resource", "span"])
-async def test_a_rare_value_is_found_by_an_index(clickhouse: ClickHouse, query: Any) -> None:
+async def test_a_rare_value_is_found_by_an_index(shared_hot_node: HotNode, query: Any) -> None:
     """In one granule of several."""
-    await ClickHouseSchema(clickhouse).migrate()
-    await store(clickhouse, on_host("common", 0, SPANS), on_host("rare", SPANS, 1))
-    read, of = await granules(clickhouse, query)
-    assert (read, of > 3) == (1, True)
-    assert len((await ClickHouseSpans(clickhouse).find_spans("t1", query)).value) == 1
+    async with empty_shard(shared_hot_node, ClickHouse) as clickhouse:
+        await store(clickhouse, on_host("common", 0, SPANS), on_host("rare", SPANS, 1))
+        read, of = await granules(clickhouse, query)
+        assert (read, of > 3) == (1, True)
+        assert len((await ClickHouseSpans(clickhouse).find_spans("t1", query)).value) == 1
 
 
 async def test_rows_from_before_the_hashes_are_found(clickhouse: ClickHouse) -> None:

@@ -6,8 +6,8 @@ import hashlib
 import os
 import secrets
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
-from dataclasses import dataclass, replace
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import replace
 from typing import Any, Literal, TypeVar
 
 import pytest
@@ -19,7 +19,6 @@ from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans, ScopeSpans, St
 from opentelemetry.proto.trace.v1.trace_pb2 import Span as WireSpan
 
 from tael.cluster.shard import Router
-from tael.errors import Retryable
 from tael.model.attributes import Attributes, AttributeValue
 from tael.model.log import LogRecord
 from tael.model.search import find_logs, find_spans
@@ -37,7 +36,6 @@ from tael.storage.clickhouse.llm_calls import ClickHouseLlm
 from tael.storage.clickhouse.logs import ClickHouseLogs
 from tael.storage.clickhouse.long_traces import ClickHouseLongTraces
 from tael.storage.clickhouse.payloads import ClickHousePayloads
-from tael.storage.clickhouse.schema import ClickHouseSchema
 from tael.storage.clickhouse.source import Source
 from tael.storage.clickhouse.spans import ClickHouseSpans
 from tael.storage.clickhouse.topology import ClickHouseTopology
@@ -53,6 +51,7 @@ from tael.storage.topology import MergedTopology, TopologyReader
 from tael.wal import codec
 from tael.wal.payloads import Wanted, bodies
 from tests.support.cold import Cold
+from tests.support.databases import empty_shard
 from tests.support.hotnode import HotNode
 from tests.support.objects import object_settings
 
@@ -249,86 +248,6 @@ def of_service(service: str, *spans: WireSpan, **resource: str | float | bool) -
     return group
 
 
-def new_database() -> str:
-    """A unique database name."""
-    return f"t_{secrets.token_hex(6)}"
-
-
-@asynccontextmanager
-async def migrated(clickhouse: ClickHouse) -> AsyncIterator[None]:
-    """A new database with every table; at the end it is dropped and the client closed, as each takes 17 MiB of a shared node."""
-    try:
-        await ClickHouseSchema(clickhouse).migrate()
-        yield
-    finally:
-        with suppress(Retryable):  # the test has stopped the node
-            await clickhouse.command(f"DROP DATABASE IF EXISTS {clickhouse.database} SYNC")
-        await clickhouse.close()
-
-
-@dataclass(frozen=True)
-class _Migrated:
-    """A migrated database without a row, and how it was then, to tell what a test has changed."""
-
-    name: str
-    schema: object
-    touched: object
-    parts: Mapping[bytes, object]
-
-
-_idle: dict[str, list[_Migrated]] = {}
-"""By URL of a node: databases for the next test; to migrate one takes seconds."""
-
-
-@asynccontextmanager
-async def _empty_shard(node: HotNode) -> AsyncIterator[ClickHouse]:
-    kept = _idle[node.url].pop() if _idle.get(node.url) else None
-    clickhouse = ClickHouse(node.url, kept.name if kept else new_database(), node.user, node.password)
-    if kept is None:
-        await ClickHouseSchema(clickhouse).migrate()
-        kept = _Migrated(clickhouse.database, await _schema_of(clickhouse), await _touched(clickhouse), await _parts(clickhouse))
-    try:
-        yield clickhouse
-    finally:
-        with suppress(Retryable):  # the test has stopped the node
-            # To print every definition takes eight times as long as to see that none was touched.
-            if (touched := await _touched(clickhouse)) == kept.touched or await _schema_of(clickhouse) == kept.schema:
-                await _empty(clickhouse, kept)
-                _idle.setdefault(node.url, []).append(replace(kept, touched=touched))
-            else:
-                await clickhouse.command(f"DROP DATABASE IF EXISTS {kept.name} SYNC")
-        await clickhouse.close()
-
-
-async def _schema_of(clickhouse: ClickHouse) -> object:
-    return await _tables_with(clickhouse, "create_table_query")
-
-
-async def _touched(clickhouse: ClickHouse) -> object:
-    # Times are whole seconds: of what was altered in this very second it cannot be told later whether it was altered once more.
-    return await _tables_with(clickhouse, "uuid, metadata_modification_time, metadata_modification_time < now()")
-
-
-async def _tables_with(clickhouse: ClickHouse, columns: str) -> object:
-    tables = f"SELECT name, {columns} FROM system.tables WHERE database = '{clickhouse.database}' ORDER BY name"
-    migrations = f"SELECT DISTINCT version FROM {clickhouse.database}.tael_migrations ORDER BY version"
-    return await clickhouse.query(tables, {}), await clickhouse.query(migrations, {})
-
-
-async def _parts(clickhouse: ClickHouse) -> dict[bytes, object]:
-    """The names of each table's parts. One without a row is a part too: it has its insert's token, which goes with the last part that covers it."""
-    parts = f"SELECT table, groupArray(name) FROM system.parts WHERE active AND database = '{clickhouse.database}' GROUP BY table"
-    return {row[0]: row[1] for row in await clickhouse.query(parts, {})}
-
-
-async def _empty(clickhouse: ClickHouse, kept: _Migrated) -> None:
-    changed = {name for name, parts in (await _parts(clickhouse)).items() if parts != kept.parts.get(name)} - {b"tael_migrations"}
-    for name in changed:
-        await clickhouse.command(f"TRUNCATE TABLE {clickhouse.database}.{name.decode()}")
-    if b"tael_known_references" in changed:
-        await clickhouse.command(f"INSERT INTO {clickhouse.database}.tael_known_references SELECT 'empty', now64(9)")  # as migrated
-
-
 Tiering = Literal["hot", "cold", "mixed"]
 """Where rows are when they are asked for: in the hot table, in Parquet files, or every other one in each."""
 
@@ -337,7 +256,7 @@ Tiering = Literal["hot", "cold", "mixed"]
 async def open_tier(nodes: list[HotNode], *, tiering: Tiering = "hot", deadline_seconds: float = 10.0) -> AsyncIterator[HotTier]:
     """A migrated, empty shard in each node; ``cold`` and ``mixed`` need a running object store."""
     async with AsyncExitStack() as databases:
-        clickhouses = [await databases.enter_async_context(_empty_shard(node)) for node in nodes]
+        clickhouses = [await databases.enter_async_context(empty_shard(node, ClickHouse)) for node in nodes]
         yield HotTier(
             clickhouses, Cold(clickhouses) if tiering != "hot" else None, mixed=tiering == "mixed", deadline_seconds=deadline_seconds
         )
@@ -385,6 +304,3 @@ async def any_tier(request: pytest.FixtureRequest) -> AsyncIterator[HotTier]:
     """Each composition of shards and tiers in turn."""
     async with composed(request, request.param) as tier:
         yield tier
-
-
-MakeNode = Callable[..., HotNode]
