@@ -11,8 +11,9 @@ export PYTHON
 # make demo: traces a second, and for how long (0: until Ctrl-C)
 RATE ?= 5
 DURATION ?= 30
-# make test: processes for its tests. Whole files go to each, whose tests share what they start, in the order of tests/conftest.py.
-TEST_PROCESSES ?= 2
+# make test: processes for its tests, more than cores because tests wait, too. Whole files go to each, whose tests share what they start, in the order
+# of tests/conftest.py.
+TEST_PROCESSES ?= 3
 ON_ALL := -n $(TEST_PROCESSES) --dist loadfile --no-loadscope-reorder
 
 .PHONY: help
@@ -33,9 +34,9 @@ demo: local ## Send a shop's and an LLM agent's traces, logs and metrics (RATE=5
 ##@ Check
 .PHONY: test check format unit
 test: check ## Everything: lint, types, import contracts, generated files, all tests
-	$(PY) -m pytest -m "not system" $(ON_ALL)
-	$(PY) -m pytest -m "system and not alone" $(ON_ALL)
-	$(PY) -m pytest -m alone
+	$(PY) -m pytest --ignore tests/system $(ON_ALL)
+	$(PY) -m pytest -m "not alone" $(ON_ALL) tests/system
+	$(PY) -m pytest -m alone tests/system
 
 check: dev ## Lint, format, types, import contracts, generated files
 	$(PY) -m ruff check .

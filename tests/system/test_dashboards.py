@@ -27,7 +27,7 @@ def suite(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Suite]:
     """A suite with the demo's traffic of every signal."""
     with Suite(tmp_path_factory.mktemp("dashboards")) as running:
         command = [sys.executable, "-m", "examples.demo", "--rate", "20", "--duration", "20"]
-        subprocess.run([*command, "--otlp", f"http://127.0.0.1:{running.grpc_port}", "--server", running.url], check=True, timeout=120)
+        subprocess.run([*command, "--otlp", f"http://127.0.0.1:{running.grpc_port}", "--server", running.url], check=True, timeout=240)
         yield running
 
 
