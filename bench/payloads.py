@@ -142,6 +142,7 @@ async def read(tier: HotTier, chosen: list[bytes], count: int, pid: int, *, roun
         "one payload has": [f"needle{rng.randrange(count)}" for _ in range(rounds)],
         "every ten-thousandth has": ["seldom"] * rounds,
         "every payload has": ["assistant"] * rounds,
+        "one has, and one that every payload has": [f"needle{rng.randrange(count)} assistant" for _ in range(rounds)],
         "none has": [f"absent{number}" for number in range(rounds)],
     }
     for name, words in asked.items():

@@ -76,7 +76,7 @@ async def packs(tier: HotTier) -> Sequence[ColdFile]:
 
 async def test_a_word_is_found_as_in_the_hot_tier(tier: HotTier) -> None:
     """In any case, beside any byte, in part of the packs or in all of them, and as a whole word only."""
-    contents = (*ODD, b"needle in a haystack", *(b"common word %d" % number for number in range(MOST_PARTS + 40)))
+    contents = (*ODD, b"needle in a haystack", b"a seldom common word", *(b"common word %d" % number for number in range(MOST_PARTS + 40)))
     texts = (
         "needle",
         "NEEDLE haystack",
@@ -84,6 +84,8 @@ async def test_a_word_is_found_as_in_the_hot_tier(tier: HotTier) -> None:
         "common",
         "word 7",
         "needle common",
+        "seldom common",
+        "common seldom lower_case",
         "lower_case",
         "b",
         "broken",
@@ -94,7 +96,7 @@ async def test_a_word_is_found_as_in_the_hot_tier(tier: HotTier) -> None:
     )
     await say(tier, *contents, roll=False)
     hot = {text: await count(tier, text) for text in texts}
-    assert (hot["needle"], hot["haystac"], hot["common"], hot["needle common"]) == (1, 0, MOST_PARTS + 40, 0)
+    assert (hot["needle"], hot["haystac"], hot["common"], hot["needle common"]) == (1, 0, MOST_PARTS + 41, 0)
     assert tier.cold is not None
     await tier.cold.roll()
     assert {text: await count(tier, text) for text in texts} == hot

@@ -54,6 +54,28 @@ def test_what_a_pack_is_read_for() -> None:
         assert known.split([first, second, third], words, 24) == (whole, some), words
 
 
+def test_a_common_word_beside_a_rare_one_is_looked_for_in_part() -> None:
+    """Where every pack is known; alone, in an alternative, or beside words that are as common it is not."""
+    [pack] = packs(1)
+    known = Held({pack.key: {crc("rare"): frozenset((1, 2)), crc("the"): None, crc("of"): None}}, every=True)
+    rare, absent, the, both = (Words(CONTENT, words) for words in (("rare",), ("absent",), ("the",), ("rare", "the")))
+    assert known.common(And((rare, the))) == (the,)
+    assert known.common(And((absent, the, Words(CONTENT, ("of",))))) == (the, Words(CONTENT, ("of",)))
+    for predicate in (
+        the,
+        rare,
+        both,
+        And((rare, absent)),
+        And((the, Words(CONTENT, ("of",)))),
+        Or((rare, the)),
+        And((the, rare, Not(rare))),
+    ):
+        assert known.common(predicate) == ()
+    assert replace(known, every=False).common(And((rare, the))) == ()
+    narrowed = known.within((the, both), (2, 3))
+    assert [narrowed.parts(pack.key, [word]) for word in ("the", "rare", "of", "absent")] == [{2, 3}, {2}, None, frozenset()]
+
+
 def test_many_packs_share_branches() -> None:
     files = packs(100)
     known = Held({file.key: {crc("rare"): frozenset((number, number + 300))} for number, file in enumerate(files)})

@@ -14,7 +14,7 @@ from itertools import pairwise
 from typing import Final
 
 from tael.cold.files import ColdFile
-from tael.model.predicate import And, Not, Or, Predicate, Words, intrinsic
+from tael.model.predicate import And, Not, Or, Predicate, Words, conjuncts, intrinsic, mentions
 from tael.storage.clickhouse.parquet import structure
 from tael.storage.clickhouse.rows import Row, text
 
@@ -54,9 +54,13 @@ class Branch:
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """What is known of words: by a pack's key and CRC-32, the parts that have the word, or None for any part. A pack that is not known may have any."""
+    """What is known of words: by a pack's key and CRC-32, the parts that have the word, or None for any part. A pack that is not known may have any.
+
+    ``every``: all packs of the range are known.
+    """
 
     found: Mapping[str, Mapping[int, frozenset[int] | None]] = field(default_factory=dict)
+    every: bool = False
 
     def parts(self, key: str, words: Sequence[str]) -> frozenset[int] | None:
         """The parts of the pack that may have a content with all of the words, None if any may."""
@@ -65,6 +69,22 @@ class Held:
             return None
         every = [parts for word in words if (parts := known.get(crc(word), frozenset())) is not None]
         return frozenset.intersection(*every) if every else None
+
+    def common(self, predicate: Predicate) -> tuple[Words, ...]:
+        """The searches for words that the predicate requires and that would read a pack in full; none unless another one is known to read parts alone."""
+        leaves = [part for part in conjuncts(predicate) if mentions(part, CONTENT)]
+        found = tuple(leaf for leaf in leaves if isinstance(leaf, Words) and any(self.parts(key, leaf.words) is None for key in self.found))
+        # Any other condition on contents would read packs in full twice.
+        return found if self.every and len(found) < len(leaves) and all(isinstance(leaf, Words) for leaf in leaves) else ()
+
+    def within(self, leaves: Sequence[Words], parts: Collection[int]) -> Held:
+        """The same with these parts alone for words of ``leaves``."""
+        some, words = frozenset(parts), {crc(word) for leaf in leaves for word in leaf.words}
+
+        def narrowed(word: int, held: frozenset[int] | None) -> frozenset[int] | None:
+            return held if word not in words else some if held is None else held & some
+
+        return Held({key: {word: narrowed(word, held) for word, held in known.items()} for key, known in self.found.items()}, self.every)
 
     def split(self, files: Sequence[ColdFile], words: Sequence[str], most: int) -> tuple[list[ColdFile], list[Branch]]:
         """The packs to read in full for contents with all of the words, and at most ``most`` branches of those to read in part; others have none."""
@@ -140,14 +160,14 @@ def find_statement(objects: str) -> str:
     return f"SELECT _path, word, parts\nFROM ({objects})\nWHERE word IN {{words:Array(UInt32)}}"  # the same
 
 
-def held(files: Sequence[ColdFile], rows: Sequence[Row]) -> Held:
-    """What the rows of ``find_statement`` say of these packs."""
+def held(files: Sequence[ColdFile], rows: Sequence[Row], *, every: bool = False) -> Held:
+    """What the rows of ``find_statement`` say of these packs, which may be ``every`` one of the range."""
     found: dict[str, dict[int, frozenset[int] | None]] = {file.key: {} for file in files}
     keys = {file.words_key: file.key for file in files}
     for path, word, parts in rows:
         [key] = [keys[tail] for tail in _tails(text(path)) if tail in keys]
         found[key][int(word)] = frozenset(map(int, parts)) or None
-    return Held(found)
+    return Held(found, every)
 
 
 def _tails(path: str) -> list[str]:

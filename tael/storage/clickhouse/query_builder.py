@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from tael.cold.files import hour_of
+from tael.model.payload import PREFIX
 from tael.model.predicate import EVERYTHING, Compare, Contains, Or, Predicate, all_of, conjuncts, intrinsic, mentions, required_service
 from tael.model.time import MAX_NS, TimeRange, signed_ns, whole_hours
 from tael.storage.api import Cursor, SpanQuery
@@ -87,6 +88,21 @@ def find_keys(
         f"{CONDITION_FIRST if bounded and not service else ''}"
     )
     return Statement(sql, where.parameters)
+
+
+def referred(source: Source, tenant: str, query: SpanQuery, columns: Mapping[str, Column], held: Held, most: int) -> Statement:
+    """The parts (pack_words.py), in hex, of payloads that the contents of the query's spans refer to; any ``most`` of them. The query has contents."""
+    where = Conditions(tenant)
+    where.within("start_time", query.time_range)
+    _satisfy(where, source, tenant, query.predicate, query.time_range, columns, held)
+    # The expression is written in the condition, by whose name it is known here.
+    references = f"arrayFilter(x -> startsWith(x, '{PREFIX}'), {columns[CONTENT.key].named})"
+    spans = source.rows("spans", tenant, query.time_range, service=required_service(query.predicate))
+    sql = (
+        f"SELECT DISTINCT arrayJoin(arrayMap(x -> substring(x, {len(PREFIX) + 1}, 4), {references}))\n"  # names of ours and parameters
+        f"FROM {spans}\nWHERE {where}\nLIMIT {{most:UInt64}}"
+    )
+    return Statement(sql, where.parameters | {"most": most})
 
 
 def _split(predicate: Predicate) -> tuple[Predicate, Sequence[Predicate]]:

@@ -71,8 +71,10 @@ class Source(Protocol):
         """
         ...
 
-    def packs(self, tenant: str, time_range: TimeRange) -> tuple[Sequence[ColdFile], str]:
-        """The packs of the range with an object of their words, and the rows of these objects as a SELECT; () and "" when there are none."""
+    def packs(self, tenant: str, time_range: TimeRange) -> tuple[Sequence[ColdFile], str, bool]:
+        """The packs of the range with an object of their words, the rows of these objects as a SELECT, and whether the range has no other payloads that
+        are cold. () and "" when there are none.
+        """
         ...
 
     def payloads(self, tenant: str, time_range: TimeRange, held: Held, words: Sequence[str]) -> str:
@@ -131,9 +133,9 @@ class HotTables:
         """See Source."""
         return f"{self.database}.{table}"
 
-    def packs(self, tenant: str, time_range: TimeRange) -> tuple[Sequence[ColdFile], str]:  # noqa: ARG002  # the same
+    def packs(self, tenant: str, time_range: TimeRange) -> tuple[Sequence[ColdFile], str, bool]:  # noqa: ARG002  # the same
         """See Source."""
-        return (), ""
+        return (), "", True
 
     def payloads(self, tenant: str, time_range: TimeRange, held: Held, words: Sequence[str]) -> str:  # noqa: ARG002  # the same
         """See Source."""

@@ -9,7 +9,7 @@ from dataclasses import replace
 from functools import partial
 
 from tael.errors import Rejected
-from tael.model.predicate import EVERYTHING, Predicate, intrinsic, mentions, required_service
+from tael.model.predicate import EVERYTHING, Predicate, all_of, conjuncts, intrinsic, mentions, required_service
 from tael.model.span import Span
 from tael.model.time import MAX_NS, NS_PER_SECOND, TimeRange, signed_ns, whole_hours
 from tael.otlp.prices import Prices, read_prices, with_cost
@@ -116,7 +116,7 @@ class ClickHouseSpans:
 
     async def _find_more(self, tenant: str, query: SpanQuery, keys: dict[tuple[int, bytes, bytes], SpanKey]) -> None:
         since_ns = await self._counted_since(tenant) if mentions(query.predicate, intrinsic("name")) else MAX_NS
-        held = await self._words(tenant, query.predicate, query.time_range)
+        held = await self._narrowed(tenant, query, await self._words(tenant, query.predicate, query.time_range))
         while True:
             asked = query.limit - len(keys)
             page = replace(query, limit=asked)
@@ -131,11 +131,21 @@ class ClickHouseSpans:
     async def _words(self, tenant: str, predicate: Predicate, time_range: TimeRange) -> Held:
         """Where the words that the predicate looks for in contents are in the packs of the range."""
         words = pack_words.searched(predicate)
-        packs, objects = self._source.packs(tenant, whole_hours(time_range)) if words else ((), "")
+        packs, objects, every = self._source.packs(tenant, whole_hours(time_range)) if words else ((), "", True)
         if not packs:
             return Held()
         statement = Statement(pack_words.find_statement(objects), {"words": [pack_words.crc(word) for word in words]})
-        return pack_words.held(packs, await self._query(statement))
+        return pack_words.held(packs, await self._query(statement), every=every)
+
+    async def _narrowed(self, tenant: str, query: SpanQuery, held: Held) -> Held:
+        """Where words that many contents have need to be looked for: in what the spans with the query's other words refer to, if that is little."""
+        common = held.common(query.predicate)
+        if not common:
+            return held
+        others = replace(query, predicate=all_of(leaf for leaf in conjuncts(query.predicate) if leaf not in common))
+        statement = query_builder.referred(self._source, tenant, others, self._columns, held, pack_words.MOST_PARTS + 1)
+        parts = [int(rows.text(part), 16) for (part,) in await self._query(statement)]
+        return held.within(common, parts) if len(parts) <= pack_words.MOST_PARTS else held
 
     async def get_trace(
         self,

@@ -148,14 +148,17 @@ class TieredTables:
         groups = _by_hour(places.files) if table == "payloads" else [places.files] if places.files else []
         return self._rows(table, places, [*map(Branch, groups)])
 
-    def packs(self, tenant: str, time_range: TimeRange) -> tuple[Sequence[ColdFile], str]:
+    def packs(self, tenant: str, time_range: TimeRange) -> tuple[Sequence[ColdFile], str, bool]:
         """See Source. Words that cannot be read are not missed in the answer, because their pack is read instead."""
         files = self._places("payloads", tenant, time_range, None, "", "").files
         packs = [file for file in files if file.words and file.words_key not in self._unreadable][:MAX_FILES]
         # With the packs, so that a store that does not answer is not asked for them after it was asked for their words.
         self.trail.opened.update(key for file in packs for key in file.keys)
-        url = self._bucket_url + _keys([file.words_key for file in packs], ".words") if packs else ""
-        return packs, f"SELECT _path, word, parts FROM s3('{url}', 'Parquet', {pack_words.STRUCTURE}) {_SETTINGS}" if packs else ""  # noqa: S608  # see above
+        if not packs:
+            return (), "", not files
+        url = self._bucket_url + _keys([file.words_key for file in packs], ".words")
+        objects = f"SELECT _path, word, parts FROM s3('{url}', 'Parquet', {pack_words.STRUCTURE}) {_SETTINGS}"  # noqa: S608  # see above
+        return packs, objects, len(packs) == len(files)
 
     def payloads(self, tenant: str, time_range: TimeRange, held: Held, words: Sequence[str]) -> str:
         """See Source."""
