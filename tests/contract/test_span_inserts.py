@@ -16,7 +16,7 @@ from tael.wal import codec
 from tests.contract.test_span_storage import length_prefix, trace
 from tests.support.databases import MakeNode
 from tests.support.hotnode import HotNode
-from tests.support.storage import RECEIVED_NS, START_NS, HotTier, new_trace_id, of_service, open_tier, wire_span
+from tests.support.storage import RECEIVED_NS, START_NS, HotTier, logs_of, new_trace_id, of_service, open_tier, wire_log, wire_span
 
 
 async def test_a_token_is_written_once(hot_tier: HotTier) -> None:
@@ -37,17 +37,20 @@ async def rows_of(clickhouse: ClickHouse, table: str) -> int:
     return int(count)
 
 
-async def test_a_token_is_remembered_over_a_restart(migrated_nodes: MakeNode) -> None:
-    """Also when the engine is killed."""
-    node = migrated_nodes()
+async def test_a_token_is_remembered_over_a_restart(hot_nodes: MakeNode) -> None:
+    """Also when the engine is killed, by the tables that views fill too, and where the process before made the tables."""
+    node = hot_nodes()
     async with open_tier([node]) as tier:
-        group = of_service("shop", wire_span(), wire_span())
+        group, records = of_service("shop", wire_span(), wire_span()), logs_of("shop", wire_log(), wire_log(1))
         await tier.store(group, token="a")
+        await tier.store_logs(records, token="b")
         node.kill()
         node.start()
         await tier.store(group, token="a")
-        assert await rows_of(tier.clickhouses[0], "spans") == 2
-        assert await rows_of(tier.clickhouses[0], "trace_index") == 2
+        await tier.store_logs(records, token="b")
+        (clickhouse,) = tier.clickhouses
+        assert [await rows_of(clickhouse, table) for table in ("spans", "trace_index", "logs")] == [2, 2, 2]
+        assert await clickhouse.query(f"SELECT sum(records) FROM {clickhouse.database}.log_streams", {}) == [(2,)]
 
 
 @pytest.mark.parametrize("only", ["spans", "trace_index"])
