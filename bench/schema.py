@@ -40,7 +40,7 @@ START_NS = 1_790_000_000_000_000_000
 DAY_NS = 86_400 * 10**9
 VIEWS = {
     "no trace index": "spans_to_trace_index_2",
-    "no attribute keys": "spans_to_span_attribute_keys_2",
+    "no attribute keys": "spans_to_span_attribute_keys",
     "no payload references": "spans_to_payload_references",
 }
 """Variants that lack a view of the table."""

@@ -265,7 +265,7 @@ async def test_a_table_that_is_still_to_be_migrated_is_counted(shared_hot_node: 
     async with open_tier([shared_hot_node]) as tier:
         (clickhouse,) = tier.clickhouses
         records = await tier.store_logs(*records_of_minutes())
-        await clickhouse.command(f"DROP VIEW {clickhouse.database}.logs_to_log_streams_2")
+        await clickhouse.command(f"DROP VIEW {clickhouse.database}.logs_to_log_streams")
         await clickhouse.command(f"ALTER TABLE {clickhouse.database}.log_streams DROP COLUMN minutes")
         await clickhouse.command(f"ALTER TABLE {clickhouse.database}.logs DROP COLUMN line_level, DROP COLUMN line_names")
         hours = TimeRange(*RANGES[0])
