@@ -1,10 +1,10 @@
 r"""tael beside Tempo and Loki: the same spans and log records sent to all three by OTLP/HTTP, then the same questions to each in turn.
 
-    python -m bench.beside --load --tael-otlp http://127.0.0.1:4318 --tael http://127.0.0.1:7701 --tempo-otlp http://127.0.0.1:14318 --tempo http://127.0.0.1:3200 \
-        --loki http://127.0.0.1:3100 --pids tael=1,tempo=2,loki=3
+    python -m bench.beside --load --tael-otlp http://127.0.0.1:4318 --tael http://127.0.0.1:7701 \
+        --tempo-otlp http://127.0.0.1:14318 --tempo http://127.0.0.1:3200 --loki http://127.0.0.1:3100 --pids tael=1,tempo=2,loki=3
 
-Without --tempo or --loki that one, and its signal, is left out. It starts none of them. Times are within the hour before ``--end``, which is printed and has to be given again to ask without ``--load``.
-bench/beside_data.py describes the data.
+Without --tempo or --loki that one, and its signal, is left out. It starts none of them. Times are within the hour before ``--end``, which
+is printed and has to be given again to ask without ``--load``. bench/beside_data.py describes the data.
 """
 
 from __future__ import annotations

@@ -1,10 +1,11 @@
 """Requests of OTLP for bench.beside: spans and log records, the same in each run.
 
-Spans: ten per trace; random ids; a span's parent is one of the three before it; traces evenly spaced over the hour; durations exponential (mean 40 ms), 2 % errors; 20 services,
-of which the first has a third of the spans; 50 operations a service, skewed in the same way. Attributes, with the number of values of each: http.request.method 4 (70 % GET),
-http.route 200 (skewed), url.path 1,000,000, server.address 200, client.address 60,000, session.id one a trace, http.response.status_code 5, http.response.body.size 9,000, cache.hit 2.
-Log records: evenly spaced over the hour; 20 services, skewed, with 4 pods each; 5 % errors; JSON lines of six words of 3,000, a request number of 10 million, a status of 5,
-a duration of 900 and a path of 200. All numbers come from one seeded generator.
+Spans: ten per trace; random ids; a span's parent is one of the three before it; traces evenly spaced over the hour; durations exponential
+(mean 40 ms), 2 % errors; 20 services, of which the first has a third of the spans; 50 operations a service, skewed in the same way.
+Attributes, with the number of values of each: http.request.method 4 (70 % GET), http.route 200 (skewed), url.path 1,000,000, server.address
+200, client.address 60,000, session.id one a trace, http.response.status_code 5, http.response.body.size 9,000, cache.hit 2. Log records:
+evenly spaced over the hour; 20 services, skewed, with 4 pods each; 5 % errors; JSON lines of six words of 3,000, a request number of 10
+million, a status of 5, a duration of 900 and a path of 200. All numbers come from one seeded generator.
 """
 
 from __future__ import annotations

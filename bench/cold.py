@@ -2,9 +2,9 @@
 
     python -m bench.cold [--spans 400000] [--series 200]
 
-Spans are those of bench.search (eleven attributes and five of the resource), written by the engine, of a day on four shards; all but the last hour is rolled,
-and the manifest then gets 8,760 hours on each shard. Metrics are a day of rollups, copied 365 times with shifted times, and a query of one
-metric of them; none with ``--series 0``.
+Spans are those of bench.search (eleven attributes and five of the resource), written by the engine, of a day on four shards; all but the
+last hour is rolled, and the manifest then gets 8,760 hours on each shard. Metrics are a day of rollups, copied 365 times with shifted
+times, and a query of one metric of them; none with ``--series 0``.
 """
 
 from __future__ import annotations

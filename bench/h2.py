@@ -1,7 +1,8 @@
-"""A gRPC client of unary calls that costs little, for load: HTTP/2 frames written by hand, and of an answer only whether it holds a message.
+"""A gRPC client of unary calls that costs little, for load: HTTP/2 frames written by hand, and of an answer only whether it holds a
+message.
 
-grpc.aio takes a third of a millisecond of processor time a call, which is missing for what is measured where the load shares its machine. On
-the wire it is a client like any other: data is sent within the server's frame size and windows, and pings and settings are answered.
+grpc.aio takes a third of a millisecond of processor time a call, which is missing for what is measured where the load shares its machine.
+On the wire it is a client like any other: data is sent within the server's frame size and windows, and pings and settings are answered.
 """
 
 from __future__ import annotations
@@ -91,7 +92,9 @@ class Http2(asyncio.Protocol):
         del buffer[:at]
 
     async def call(self, message: bytes) -> None:
-        """Send one message, and return once the server has answered with one. Raises CallFailed for any other end, and when the deadline is over."""
+        """Send one message, and return once the server has answered with one. Raises CallFailed for any other end, and when the deadline is
+        over.
+        """
         if self._transport is None:
             raise CallFailed("there is no connection")
         stream, self._next = self._next, self._next + 2

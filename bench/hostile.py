@@ -1,9 +1,10 @@
-"""The cost of hostile and slow senders: CPU and memory of ingest for requests that expand to a lot, and the latency of other senders meanwhile.
+"""The cost of hostile and slow senders: CPU and memory of ingest for requests that expand to a lot, and the latency of other senders
+meanwhile.
 
     python -m bench.hostile [--mib 1] [--connections 5400]
 
-Each attack of tests/support/hostile.py is sent alone, then the costly ones several at once while a neighbour sends small requests. Then idle
-connections and stalled uploads are opened, and live streams that do not read. Bounded: about two minutes.
+Each attack of tests/support/hostile.py is sent alone, then the costly ones several at once while a neighbour sends small requests. Then
+idle connections and stalled uploads are opened, and live streams that do not read. Bounded: about two minutes.
 """
 
 from __future__ import annotations

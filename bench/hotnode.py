@@ -1,4 +1,5 @@
-"""The cost of the hot node: start, memory, a small query, and inserts over HTTP compared with the same inserts into the engine in one process.
+"""The cost of the hot node: start, memory, a small query, and inserts over HTTP compared with the same inserts into the engine in one
+process.
 
     python -m bench.hotnode
 

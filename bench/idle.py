@@ -2,9 +2,9 @@
 
     python -m bench.idle [--seconds 120] [--settle 60]
 
-Starts the suite by `tael serve` in its own directory with default settings, waits until it has settled, and measures every
-process at the start and the end of the period. RSS counts pages shared between processes (the interpreter, libraries) in each, PSS once in all; USS is what would be
-freed if the process ended.
+Starts the suite by `tael serve` in its own directory with default settings, waits until it has settled, and measures every process at the
+start and the end of the period. RSS counts pages shared between processes (the interpreter, libraries) in each, PSS once in all; USS is
+what would be freed if the process ended.
 """
 
 from __future__ import annotations

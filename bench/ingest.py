@@ -101,7 +101,9 @@ def _readable(suite: Suite, trace_id: str) -> bool:
 
 @dataclass(frozen=True)
 class Target:
-    """A signal under test: the generator's name for its items, their table, the expression that distinguishes them, and a load that fits two cores."""
+    """A signal under test: the generator's name for its items, their table, the expression that distinguishes them, and a load that fits
+    two cores.
+    """
 
     noun: str
     table: str

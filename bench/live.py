@@ -3,8 +3,8 @@
     python -m bench.live [--probes 150] [--background 2000] [--watchers 1]
 
 Probes of one span are sent over gRPC, ten a second, while a stream that filters for them is read. The figure is the time from the client's
-answer to the event's arrival; it is negative if the event arrived before the sender had its answer. The background load runs in parallel, for
-the same tenant, so that the query service decodes all of it.
+answer to the event's arrival; it is negative if the event arrived before the sender had its answer. The background load runs in parallel,
+for the same tenant, so that the query service decodes all of it.
 """
 
 from __future__ import annotations

@@ -2,8 +2,8 @@
 
     python -m bench.log_inserts logs_in_3 logs_in_4
 
-Records of bench.beside_data by OTLP (``--pushed``: as if they had come by Loki's push), in inserts of 500 and of 20,000, round by round into each table in turn,
-without merges. Engine time is CPU of the hot node's process in ms: the least and the median.
+Records of bench.beside_data by OTLP (``--pushed``: as if they had come by Loki's push), in inserts of 500 and of 20,000, round by round
+into each table in turn, without merges. Engine time is CPU of the hot node's process in ms: the least and the median.
 """
 
 from __future__ import annotations

@@ -3,7 +3,8 @@
     python -m bench.log_rows                  over the 16,131 lines of service-0 among 44,000 records of bench.beside_data
     python -m bench.log_rows --only metric
 
-Each query runs once for warmth and then ``--rounds`` times; the least and the median are shown, of CPU of this process and of the hot node's.
+Each query runs once for warmth and then ``--rounds`` times; the least and the median are shown, of CPU of this process and of the hot
+node's.
 """
 
 from __future__ import annotations

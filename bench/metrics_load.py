@@ -1,4 +1,5 @@
-"""Metrics for bench.load: OTLP over gRPC and Prometheus remote write; each sender has its own series, and each request a new sample of each.
+"""Metrics for bench.load: OTLP over gRPC and Prometheus remote write; each sender has its own series, and each request a new sample of
+each.
 
 python -m bench.load --signal metrics --spans 1250 --connections 2 --in-flight 4        10,000 series
 python -m bench.load --signal remote-write --endpoint 127.0.0.1:4318 --spans 1250 …

@@ -1,4 +1,5 @@
-"""Several times the load that ingest can take: what it refuses and how, how much memory it holds, what is readable afterwards, and how soon it recovers.
+"""Several times the load that ingest can take: what it refuses and how, how much memory it holds, what is readable afterwards, and how soon
+it recovers.
 
     python -m bench.overload [--seconds 60]
 

@@ -4,10 +4,10 @@
     python -m bench.promql --full           10,000 series for 24 hours too (57.6 million samples twice, some minutes)
     python -m bench.promql --only 10k-1h    one of the data sets
 
-tael runs as a hot node and a query process, as in the suite, without NATS; Prometheus is Debian's. Hours before the newest are merged, as happens
-ten minutes after their end. Each query is sent to both a few times
-in turn, over HTTP, until the body is complete, and both must answer with the same number of series and samples. Figures are medians; the table is Markdown, below the
-version of Prometheus and the load of the machine. To see where a query's time goes, run `py-spy record -p` with the process ids that are printed.
+tael runs as a hot node and a query process, as in the suite, without NATS; Prometheus is Debian's. Hours before the newest are merged, as
+happens ten minutes after their end. Each query is sent to both a few times in turn, over HTTP, until the body is complete, and both must
+answer with the same number of series and samples. Figures are medians; the table is Markdown, below the version of Prometheus and the load
+of the machine. To see where a query's time goes, run `py-spy record -p` with the process ids that are printed.
 """
 
 from __future__ import annotations

@@ -32,7 +32,9 @@ ROUNDS = 3
 
 
 def samples(series: int, hours: int) -> Iterator[tuple[dict[str, str], list[tuple[int, float]]]]:
-    """The labels and samples of each series; each series is scraped at its own offset within the 15 seconds, with a jitter of some milliseconds."""
+    """The labels and samples of each series; each series is scraped at its own offset within the 15 seconds, with a jitter of some
+    milliseconds.
+    """
     rng = np.random.default_rng(1)
     count = hours * HOUR_MS // STEP_MS
     for number in range(series):

@@ -3,8 +3,9 @@
     python -m bench.schema --spans 1000000
     python -m bench.schema --spans 0 --llm 1 --rounds 3 --only 'as it is'
 
-Spans with 11 attributes and 5 resource attributes, with random ids, ten per trace, spread over 24 hours; 1 in 50 has an event, 1 in 100
-(or the share given by ``--llm``) is an LLM call; with ``--spans 0`` only inserts are measured. One hot node; engine time is CPU time of its process, without merges while parts are compared.
+Spans with 11 attributes and 5 resource attributes, with random ids, ten per trace, spread over 24 hours; 1 in 50 has an event, 1 in 100 (or
+the share given by ``--llm``) is an LLM call; with ``--spans 0`` only inserts are measured. One hot node; engine time is CPU time of its
+process, without merges while parts are compared.
 """
 
 from __future__ import annotations

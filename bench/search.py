@@ -4,9 +4,10 @@
     python -m bench.search --full                  10 million spans and 20 million log records
     python -m bench.search --hours 24 --only services
 
-The data (described in bench/search_data.py) is written once and kept under ``~/.cache/tael``; an hour that was written a while ago is one part, and so
-each is merged. Every query is run once for warmth and then ``--rounds`` times, each time with other values; times are from the request to the whole
-body, over HTTP, and CPU is that of the hot node's process and of this one, the query service and its client. Bytes per item include its table and every derived table.
+The data (described in bench/search_data.py) is written once and kept under ``~/.cache/tael``; an hour that was written a while ago is one
+part, and so each is merged. Every query is run once for warmth and then ``--rounds`` times, each time with other values; times are from the
+request to the whole body, over HTTP, and CPU is that of the hot node's process and of this one, the query service and its client. Bytes per
+item include its table and every derived table.
 """
 
 from __future__ import annotations

@@ -1,15 +1,17 @@
 """The data set of bench.search: spans and log records written through the engine, so that every view fills, and kept between runs.
 
-Everything is derived from hashes of a row's number, so all runs have the same data. Spans: ten per trace on average; ids are random; traces begin evenly spaced over
-the range, and their spans begin within a second; durations are exponential (mean 40 ms), 2 % are errors; 20 services, of which the first has a third of all spans;
-50 operations per service, skewed in the same way. Their eleven attributes, with the number of values of each:
+Everything is derived from hashes of a row's number, so all runs have the same data. Spans: ten per trace on average; ids are random; traces
+begin evenly spaced over the range, and their spans begin within a second; durations are exponential (mean 40 ms), 2 % are errors; 20
+services, of which the first has a third of all spans; 50 operations per service, skewed in the same way. Their eleven attributes, with the
+number of values of each:
 
     http.request.method 4 (70 % GET)   http.route 200, skewed   url.path 1,000,000   server.address 200   client.address 60,000
     user_agent.original 30             session.id one a trace   http.response.status_code 5   server.port 1
     http.response.body.size 9,000      cache.hit 2
 
-and five resource attributes: service.name, service.version (3), host.name (40), deployment.environment.name (2), process.pid (1000).
-Log records: half belong to a trace; bodies have some 12 of 3,000 words, and one of 10 million numbers; 5 % errors; 20 services with 40 pods each.
+and five resource attributes: service.name, service.version (3), host.name (40), deployment.environment.name (2), process.pid (1000). Log
+records: half belong to a trace; bodies have some 12 of 3,000 words, and one of 10 million numbers; 5 % errors; 20 services with 40 pods
+each.
 """
 
 from __future__ import annotations

@@ -1,10 +1,12 @@
-"""What a small question costs: bench.beside's questions over its data, of one hot node through the query service, without Tempo, Loki, NATS and ingest.
+"""What a small question costs: bench.beside's questions over its data, of one hot node through the query service, without Tempo, Loki, NATS
+and ingest.
 
     python -m bench.small --directory /tmp/small                 fills the directory, if it is new, and asks
     python -m bench.small --directory /tmp/small --only search
 
-The hour is written in inserts of 20,000 items and not merged further, as an hour is found that is being written. CPU is that of the hot node's process,
-and of this one: the query service and its client. It does not depend on the clock, but grows with what else uses the cores: compare versions in turn.
+The hour is written in inserts of 20,000 items and not merged further, as an hour is found that is being written. CPU is that of the hot
+node's process, and of this one: the query service and its client. It does not depend on the clock, but grows with what else uses the cores:
+compare versions in turn.
 """
 
 from __future__ import annotations

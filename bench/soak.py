@@ -1,10 +1,12 @@
-"""Faults of every kind against a whole suite, in an order determined by a seed, while a ledger checks that nothing acknowledged is lost or duplicated.
+"""Faults of every kind against a whole suite, in an order determined by a seed, while a ledger checks that nothing acknowledged is lost or
+duplicated.
 
     python -m bench.soak [--seconds 900] [--seed 1]
 
-Each round has its own ledger, which sends throughout a few faults: a process is killed or frozen, NATS' disk is filled (if a small one can be
-mounted), the receivers are flooded. When sending has stopped and everything is written, the tail of the WAL's files may be cut off. After each round its
-ledger is compared with what can be read, and after the last round every ledger is compared again. It ends by itself, with exit status 1 and a report on failure.
+Each round has its own ledger, which sends throughout a few faults: a process is killed or frozen, NATS' disk is filled (if a small one can
+be mounted), the receivers are flooded. When sending has stopped and everything is written, the tail of the WAL's files may be cut off.
+After each round its ledger is compared with what can be read, and after the last round every ledger is compared again. It ends by itself,
+with exit status 1 and a report on failure.
 """
 
 from __future__ import annotations
@@ -76,7 +78,9 @@ def _fault(kind: str, chance: random.Random) -> Fault:
 
 
 class Soak:
-    """A running suite under faults. ``nats`` is the directory of its NATS server; ``fillable`` says whether that is a small file system of its own."""
+    """A running suite under faults. ``nats`` is the directory of its NATS server; ``fillable`` says whether that is a small file system of
+    its own.
+    """
 
     def __init__(self, suite: Suite, nats: Path, *, fillable: bool, say: Callable[[str], None] = print) -> None:
         self._suite, self._nats, self._fillable, self._say = suite, nats, fillable, say
@@ -84,7 +88,9 @@ class Soak:
         self.ledgers: list[Ledger] = []
 
     def run(self, seed: int, seconds: float) -> int:
-        """Run rounds until the time is over, at least one; return the number of acknowledged spans. Raises AssertionError if spans are lost or duplicated."""
+        """Run rounds until the time is over, at least one; return the number of acknowledged spans. Raises AssertionError if spans are lost
+        or duplicated.
+        """
         ends = time.monotonic() + seconds
         for number, planned in enumerate(rounds(seed)):
             with Ledger(self._suite, service=f"soak-{number}", pause=0.4) as ledger:
@@ -141,7 +147,9 @@ class Soak:
         assert status < 500 or status == 503, f"{attack.name}: status {status}"
 
     def _cut_tail(self, number: int) -> None:
-        """Cut the tail of the WAL's files when everything acknowledged is in the hot tier: a WAL that lost its last bytes must not be written again or skipped."""
+        """Cut the tail of the WAL's files when everything acknowledged is in the hot tier: a WAL that lost its last bytes must not be
+        written again or skipped.
+        """
         self._suite.kill("ingest", signal.SIGSTOP)
         supervisor = self._suite.pid
         os.kill(supervisor, signal.SIGSTOP)

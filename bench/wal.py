@@ -1,4 +1,5 @@
-"""The cost of an append for the receivers' process and for nats-server, and the appends per second; with an fsync for every entry, on one shard.
+"""The cost of an append for the receivers' process and for nats-server, and the appends per second; with an fsync for every entry, on one
+shard.
 
     python -m bench.wal [--bytes 39000] [--callers 32] [--seconds 10]
 

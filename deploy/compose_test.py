@@ -1,9 +1,9 @@
 """The offline compose, from nothing to a trace read back and down again, on a Docker engine (``DOCKER_HOST``, or the default one).
 
-Builds the images, starts everything and waits for health; sends spans with the OpenTelemetry SDK to the published ports over gRPC and
-HTTP; reads them through the native API and Tempo's. Then, under traffic: kills the stores, then our own services, and waits until the restart
-policy has brought them back; replaces each service as an upgrade does. After each step it reads every span that was acknowledged. Nothing is left
-behind. Exit code 0, 1 (failed; the logs are shown) or 2 (no engine).
+Builds the images, starts everything and waits for health; sends spans with the OpenTelemetry SDK to the published ports over gRPC and HTTP;
+reads them through the native API and Tempo's. Then, under traffic: kills the stores, then our own services, and waits until the restart
+policy has brought them back; replaces each service as an upgrade does. After each step it reads every span that was acknowledged. Nothing
+is left behind. Exit code 0, 1 (failed; the logs are shown) or 2 (no engine).
 """
 
 from __future__ import annotations
@@ -235,7 +235,9 @@ def ask_what_grafana_asks_first(project: Project) -> None:
 
 @contextlib.contextmanager
 def traffic(project: Project) -> Iterator[Ledger]:
-    """Send spans while the block runs. At its end spans are accepted again, and all that were acknowledged are readable, each once. Raises Failed."""
+    """Send spans while the block runs. At its end spans are accepted again, and all that were acknowledged are readable, each once. Raises
+    Failed.
+    """
     provider, ledger = tracing(GrpcExporter(f"http://127.0.0.1:{project.ports['OTLP_GRPC_PORT']}", insecure=True, timeout=60))
     stop = threading.Event()
 

@@ -1,4 +1,5 @@
-"""Takes the README's pictures: `python -m docs.pictures`, with the ports of `make up` free, writes docs/img from a suite with the demo's data.
+"""Takes the README's pictures: `python -m docs.pictures`, with the ports of `make up` free, writes docs/img from a suite with the demo's
+data.
 
 The terminal's output is rendered as SVG.
 """

@@ -1,7 +1,7 @@
 """Whether the dependencies are what they should be: ``python -m release.audit [--advisories]``.
 
-Without a network: every pin has hashes, the locks agree, licences are among those that may be shipped, and what is installed is what is pinned.
-``--advisories`` asks osv.dev for published vulnerabilities as well.
+Without a network: every pin has hashes, the locks agree, licences are among those that may be shipped, and what is installed is what is
+pinned. ``--advisories`` asks osv.dev for published vulnerabilities as well.
 """
 
 from __future__ import annotations

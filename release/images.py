@@ -1,4 +1,5 @@
-"""Pins third-party images by digest: ``python -m release.images`` asks each image's registry what its tag is now, and writes ``tag@sha256:…``.
+"""Pins third-party images by digest: ``python -m release.images`` asks each image's registry what its tag is now, and writes
+``tag@sha256:…``.
 
 A tag can be moved to other content; a digest cannot. Digests are written where the registries can be reached, and never made up.
 """
@@ -27,7 +28,9 @@ _TIMEOUT_SECONDS = 30
 
 
 def pinned(text: str, digest_of: Callable[[str, str], str]) -> str:
-    """A file's text with the digest of each image behind its tag; ``digest_of`` answers for a name and a tag. Our own image is left alone."""
+    """A file's text with the digest of each image behind its tag; ``digest_of`` answers for a name and a tag. Our own image is
+    left alone.
+    """
 
     def pin(found: re.Match[str]) -> str:
         if found["name"] == _OURS:

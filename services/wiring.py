@@ -339,7 +339,9 @@ TARGETS = {
 
 @contextlib.asynccontextmanager
 async def _process(settings: N, target: str, readiness: Readiness, status: ClusterStatus | None = None) -> AsyncIterator[N]:
-    """Configure logging, and serve the internal listener while the block runs. Yields the settings with the address at which others reach it."""
+    """Configure logging, and serve the internal listener while the block runs. Yields the settings with the address at which others reach
+    it.
+    """
     configure_logging(settings, target)
     app = http.internal_app(settings.internal_addr, readiness)
     if status is not None:

@@ -21,8 +21,8 @@ pytest_plugins = [
     "tests.support.prometheus_api",
 ]
 
-# An example's time is the machine's load, not the code's fault; pytest's own timeout ends what hangs. In continuous integration the examples are
-# the same in every run, so that a change is judged by itself; elsewhere each run tries new ones.
+# An example's time is the machine's load, not the code's fault; pytest's own timeout ends what hangs. In continuous integration the
+# examples are the same in every run, so that a change is judged by itself; elsewhere each run tries new ones.
 settings.register_profile("tael", deadline=None, derandomize=os.environ.get("CI") == "true")
 settings.load_profile("tael")
 

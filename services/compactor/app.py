@@ -1,7 +1,7 @@
 """The compactor: for every shard whose lease it holds, drops and deletes data past its retention, and rolls hours that leave the hot tier.
 
-It also creates the bucket and checks that the object store honours conditional writes. What to drop is decided in plan.py and carried out in
-retire.py; rolls are in cold.py and roll.py. The coordinator decides which compactor works on which shard.
+It also creates the bucket and checks that the object store honours conditional writes. What to drop is decided in plan.py and carried out
+in retire.py; rolls are in cold.py and roll.py. The coordinator decides which compactor works on which shard.
 """
 
 from __future__ import annotations
@@ -180,7 +180,9 @@ async def enforce(settings: CompactorSettings, stop: Stop, kv: KeyValue, stores:
 
 
 async def _serve(held: Held, stores: Stores, retention: Retention) -> set[tuple[int, int]]:
-    """Retire on each shard concurrently and return (index, epoch) of those with nothing left to do. A failing shard does not hold up the others."""
+    """Retire on each shard concurrently and return (index, epoch) of those with nothing left to do. A failing shard does not hold up the
+    others.
+    """
 
     async def serve(shard: ShardAddress) -> bool:
         try:

@@ -55,8 +55,9 @@ GAUGES = (_PAUSED, _EARLY)
 
 @dataclass(slots=True)
 class _Shard:
-    """The state of a shard under one epoch. ``due`` is when it is worked on next, ``kept_house`` when it was last merged and swept (monotonic seconds).
-    ``asked`` is the roll by hand that was last served, ``intents`` the last sequence of each WAL's intent at the last look.
+    """The state of a shard under one epoch. ``due`` is when it is worked on next, ``kept_house`` when it was last merged and swept
+    (monotonic seconds). ``asked`` is the roll by hand that was last served, ``intents`` the last sequence of each WAL's intent at the last
+    look.
     """
 
     epoch: int
@@ -124,7 +125,9 @@ class ColdTier:
 
     @asynccontextmanager
     async def hold(self, address: ShardAddress, lease: Lease) -> AsyncIterator[Roller]:
-        """Hold the shard's manifest exclusively. Raises Fenced when it belongs to another process, Retryable when something does not answer."""
+        """Hold the shard's manifest exclusively. Raises Fenced when it belongs to another process, Retryable when something does not
+        answer.
+        """
         shard = self._state(address, lease)
         async with shard.lock:
             try:
@@ -148,7 +151,8 @@ class ColdTier:
 
     def _state(self, address: ShardAddress, lease: Lease) -> _Shard:
         shard = self._shards.get(address.index)
-        # Nothing remembered from another epoch is valid: in between, another compactor may have changed the manifest, and the writer may differ.
+        # Nothing remembered from another epoch is valid: in between, another compactor may have changed the manifest, and the writer may
+        # differ.
         if shard is None or shard.epoch != lease.epoch:
             shard = self._shards[address.index] = _Shard(lease.epoch, Setbacks(address.index, self._settings.compact_interval_seconds))
         return shard
@@ -192,7 +196,9 @@ class ColdTier:
         await roller.sweep()
 
     def _policies(self, *, low: bool) -> list[Policy]:
-        """Which hours leave the hot tier: those that are old enough, or all that are over while the disk is low, and those requested by hand."""
+        """Which hours leave the hot tier: those that are old enough, or all that are over while the disk is low, and those requested by
+        hand.
+        """
         settings = self._settings
         if not settings.cold_tier:
             return [_NOTHING]
@@ -218,8 +224,9 @@ class ColdTier:
     async def _unsettled(self, address: ShardAddress, shard: _Shard) -> bool:
         """Whether a writer may have died and its successor may have to repeat an insert.
 
-        The rows may be there already. ClickHouse recognises their token only in the hot table: once they are moved away, the repeated insert
-        would write them a second time. A working writer has another intent at the next look, and hours that it wrote to in between are not quiet.
+        The rows may be there already. ClickHouse recognises their token only in the hot table: once they are moved away, the repeated
+        insert would write them a second time. A working writer has another intent at the next look, and hours that it wrote to in between
+        are not quiet.
         """
         waiting = False
         for wal in (address.index, aside_of(address.index)):

@@ -1,9 +1,9 @@
 """Collects the payloads that nothing refers to any more, on the shards that this process holds (docs/adr/0025).
 
-A payload is kept in every hour in which something refers to it. The first look condemns payloads of an hour that nothing there refers to, as a
-deletion does when it takes a payload's last reference. The second look comes when no receiver can still rely on the payloads of the first, and
-deletes those that nothing refers to even now. When an item refers to a payload of another hour or shard, one that was posted by hand, the item's hour gets
-a copy.
+A payload is kept in every hour in which something refers to it. The first look condemns payloads of an hour that nothing there refers to,
+as a deletion does when it takes a payload's last reference. The second look comes when no receiver can still rely on the payloads of the
+first, and deletes those that nothing refers to even now. When an item refers to a payload of another hour or shard, one that was posted by
+hand, the item's hour gets a copy.
 """
 
 from __future__ import annotations
@@ -61,7 +61,9 @@ _COPIED = Counter("tael_compactor_copied_payloads", "Payloads copied to hours th
 
 @dataclass(frozen=True, slots=True)
 class Ports:
-    """The ports of the collector. ``reader`` reads payloads of all the given shards; ``cold`` holds a shard's cold tier while it is entered."""
+    """The ports of the collector. ``reader`` reads payloads of all the given shards; ``cold`` holds a shard's cold tier while it is
+    entered.
+    """
 
     kv: KeyValue
     store: Callable[[ShardAddress], CollectStore]
@@ -74,7 +76,9 @@ class Ports:
 
 @dataclass(frozen=True, slots=True)
 class Times:
-    """How long receivers rely on payloads that they sent, how long unreferenced payloads are kept, and the interval of looks; nanoseconds."""
+    """How long receivers rely on payloads that they sent, how long unreferenced payloads are kept, and the interval of looks;
+    nanoseconds.
+    """
 
     relied_ns: int
     grace_ns: int
@@ -88,7 +92,8 @@ class Times:
 
 @dataclass(frozen=True, slots=True)
 class _Look:
-    """A second look that waits until the WALs are written up to ``ends``. ``lettered`` are the payloads that dead letters referred to before.
+    """A second look that waits until the WALs are written up to ``ends``. ``lettered`` are the payloads that dead letters referred to
+    before.
 
     It begins at ``begins_ns``, some time after the writers got there, because a replica of the shard may lag behind.
     """
@@ -101,8 +106,8 @@ class _Look:
 
 @dataclass
 class _Shard:
-    """The state of a shard under one epoch. Changes since ``since_ns`` are still to be looked at; ``unfound`` are the days with references to payloads
-    that no shard had. ``asked`` is whether it was found out if the index knows everything (``_declare``).
+    """The state of a shard under one epoch. Changes since ``since_ns`` are still to be looked at; ``unfound`` are the days with references
+    to payloads that no shard had. ``asked`` is whether it was found out if the index knows everything (``_declare``).
     """
 
     epoch: int
@@ -167,8 +172,8 @@ class Collector:
                     found = await self._copy(shard, await store.strays(day_ns, _STRAYS_AT_ONCE), shards)
             (known.unfound.discard if found else known.unfound.add)(day_ns)
         await store.spare()
-        # Not from now: payloads sent since ``sent_until_ns`` were too young to be condemned, and their part may never change again. Another hour
-        # earlier, because the times of parts come from the server's clock.
+        # Not from now: payloads sent since ``sent_until_ns`` were too young to be condemned, and their part may never change again. Another
+        # hour earlier, because the times of parts come from the server's clock.
         known.since_ns, known.looked_ns = sent_until_ns - HOUR_NS, now_ns
 
     async def _copy(self, shard: ShardAddress, strays: Sequence[Stray], shards: Sequence[ShardAddress]) -> bool:
@@ -193,8 +198,8 @@ class Collector:
     async def collect(self, shard: ShardAddress, lease: Lease, known: _Shard, shards: Sequence[ShardAddress]) -> None:
         """The second look: spare what something refers to by now, and delete what is due.
 
-        Since the payloads became due no receiver relies on them, so every item that refers to one is in the WALs before the look begins. The look waits
-        until these are written.
+        Since the payloads became due no receiver relies on them, so every item that refers to one is in the WALs before the look begins.
+        The look waits until these are written.
         """
         store = self._ports.store(shard)
         if known.second is None:
@@ -235,18 +240,21 @@ class Collector:
         with ExitStack() as stack:
             for work in works:
                 stack.enter_context(known.setbacks.of(work, f"payloads of {work.tenant}, {work.start_ns // NS_PER_SECOND}"))
-            # Every shard is asked, again for each batch: an index covers only its own shard, and an item on another may refer to a payload here.
+            # Every shard is asked, again for each batch: an index covers only its own shard, and an item on another may refer to a payload
+            # here.
             unneeded = [await self._unneeded(shard, due, lettered, shards) for due in dues]
             await self._collect(shard, lease, [due for due in unneeded if due.hashes])
 
     async def _collect(self, shard: ShardAddress, lease: Lease, dues: Sequence[Due]) -> None:
-        """Delete payloads of several hours of a day. Files are changed by one commit of the manifest for each thousand payloads of an hour."""
+        """Delete payloads of several hours of a day. Files are changed by one commit of the manifest for each thousand payloads
+        of an hour.
+        """
         store = self._ports.store(shard)
         left = {due: [replace(due, hashes=())] if await store.is_all(due) else [*due.parts(_AT_ONCE)] for due in dues}
         rows = 0
         while batch := [(due, parts.pop(0)) for due, parts in left.items() if parts]:
-            # Hot rows first, then files, then the condemnation: a compactor that dies in between leaves the payload due, and the next one deletes
-            # the rest.
+            # Hot rows first, then files, then the condemnation: a compactor that dies in between leaves the payload due, and the next one
+            # deletes the rest.
             rows += sum([await store.delete(part) for _, part in batch])
             self._fail("deleted")
             async with self._ports.cold(shard, lease) as cold:
@@ -291,7 +299,9 @@ def _work(due: Due) -> Work:
 
 
 def _batches(dues: Iterable[Due], setbacks: Setbacks) -> Sequence[Sequence[Due]]:
-    """The dues of each tenant and day together, each hour once in a batch. A due that failed before is alone, so that it does not fail the others again."""
+    """The dues of each tenant and day together, each hour once in a batch. A due that failed before is alone, so that it does not fail the
+    others again.
+    """
     batches: dict[object, list[Due]] = {}
     seen: dict[Work, int] = {}
     for due in dues:

@@ -44,8 +44,8 @@ GAUGES: Final = (_OPEN,)
 
 
 class Eraser:
-    """The deletions of all shards. ``wal_state`` reads the state of a WAL; ``cold`` holds a shard's cold tier while it is entered; ``relied_ns`` is how long a
-    receiver relies on having sent a payload.
+    """The deletions of all shards. ``wal_state`` reads the state of a WAL; ``cold`` holds a shard's cold tier while it is entered;
+    ``relied_ns`` is how long a receiver relies on having sent a payload.
     """
 
     def __init__(
@@ -133,8 +133,8 @@ class Eraser:
     async def _erase(self, deletion: Deletion, shard: ShardAddress, lease: Lease, progress: Progress) -> tuple[Progress, str]:
         """The progress, and what the deletion waits for: "" when the last look saw everything and left nothing.
 
-        Places are searched in the order in which rows move: hot, rolling, cold. A search of the cold tier holds it, so that no file written from
-        earlier rows is committed after the search.
+        Places are searched in the order in which rows move: hot, rolling, cold. A search of the cold tier holds it, so that no file written
+        from earlier rows is committed after the search.
         """
         what = Erasure(deletion.tenant, deletion.kind, deletion.value, deletion.requested_ns)
         store, now_ns = self._store(shard), self._now_ns()
@@ -149,7 +149,8 @@ class Eraser:
                 named = [trace_id.hex() for trace_id in traces]
                 progress = await self._record(deletion, shard, progress.model_copy(update={"traces": named}))
             if not traces and what.kind != "tenant":
-                # Log records in no trace are found by their contents, so the payloads that they refer to are condemned before they are deleted.
+                # Log records in no trace are found by their contents, so the payloads that they refer to are condemned before they are
+                # deleted.
                 await store.condemn(what, await store.loose_items(what), cause)
             rows = await (store.erase_traces(what, traces) if traces else self._erase_rest(what, shard, lease))
             async with self._cold(shard, lease) as cold:

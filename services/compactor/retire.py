@@ -33,10 +33,11 @@ async def retire(
     setbacks: Setbacks | None = None,
     at_once: int = _REWRITTEN_AT_ONCE,
 ) -> int:
-    """Drop and delete what is past its retention on shard number ``shard``; returns how many partitions with such rows are left for the next call.
+    """Drop and delete what is past its retention on shard number ``shard``; returns how many partitions with such rows are left for the
+    next call.
 
-    Idempotent, whichever process repeats it. Raises Retryable and Rejected as the stores do; a partition that fails again and again is skipped
-    until ``setbacks`` allows another attempt.
+    Idempotent, whichever process repeats it. Raises Retryable and Rejected as the stores do; a partition that fails again and again is
+    skipped until ``setbacks`` allows another attempt.
     """
     setbacks = setbacks or Setbacks(shard)
     aside = setbacks.aside()

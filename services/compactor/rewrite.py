@@ -44,8 +44,8 @@ _REWRITTEN = Counter(
 
 @dataclass(frozen=True, slots=True)
 class Erased:
-    """The number of rows removed, and whether others may be left for the next call, as always when files could not be read (their keys are in ``unread``)
-    or hours have to arrive first (``waits`` names their tables and starts, and why their roll fails if it does).
+    """The number of rows removed, and whether others may be left for the next call, as always when files could not be read (their keys are
+    in ``unread``) or hours have to arrive first (``waits`` names their tables and starts, and why their roll fails if it does).
     """
 
     rows: int
@@ -68,10 +68,11 @@ class _Place:
 
 
 class ColdEraser:
-    """Deletes rows of one shard's cold files under one epoch of its lease, in the task that holds its ``owner``; made for one call or a few related ones.
+    """Deletes rows of one shard's cold files under one epoch of its lease, in the task that holds its ``owner``; made for one call or a few
+    related ones.
 
-    Any owner may repeat any method. Every method raises Retryable when something does not answer, and Fenced when another process owns the shard now.
-    Files that cannot be read are skipped and named in ``unread``; the others are processed.
+    Any owner may repeat any method. Every method raises Retryable when something does not answer, and Fenced when another process owns the
+    shard now. Files that cannot be read are skipped and named in ``unread``; the others are processed.
     """
 
     def __init__(
@@ -115,7 +116,9 @@ class ColdEraser:
         return await self._reading(await self._spans_of(what, traces), lambda readable: self._store.later_traces(what, traces, readable))
 
     async def later(self, what: Erasure) -> Kept | None:
-        """What a tenant's rows in files need that came after the request, in hours that began before it; None if not all files can be read."""
+        """What a tenant's rows in files need that came after the request, in hours that began before it; None if not all files
+        can be read.
+        """
         spans, logs = [
             [file for file in await self._files(table, what.tenant) if file.hour_ns <= what.before_ns] for table in ("spans", "logs")
         ]
@@ -128,8 +131,8 @@ class ColdEraser:
         return await self._reading(await self._files("logs", what.tenant), lambda readable: self._store.loose_items(what, readable))
 
     async def collect(self, selections: Sequence[Selection]) -> Collection[int]:
-        """Remove payloads from the files of several hours of a day, one selection for each hour. Returns the hours that have to wait because they are on
-        their way to the cold tier.
+        """Remove payloads from the files of several hours of a day, one selection for each hour. Returns the hours that have to wait
+        because they are on their way to the cold tier.
 
         The payloads MUST have been deleted from the hot tier before.
         """
@@ -151,8 +154,8 @@ class ColdEraser:
     async def erase(self, selection: Selection) -> Erased:
         """Rewrite the files that hold rows of the selection, for a while.
 
-        The hot and rolling tables MUST have been searched before: rows move from there to here, so rows that neither search finds do not exist. Of hours on
-        their way, those make something left whose rows are between two tables, or whose files cannot be rewritten yet.
+        The hot and rolling tables MUST have been searched before: rows move from there to here, so rows that neither search finds do not
+        exist. Of hours on their way, those make something left whose rows are between two tables, or whose files cannot be rewritten yet.
         """
         until, rows = time.monotonic() + _TURN_SECONDS, 0
         self._waits = dict.fromkeys((hour.table, hour.hour_ns) for hour in self._owner.manifest.head.open if hour.state == MOVING)
@@ -183,7 +186,9 @@ class ColdEraser:
         return f"{hour}, {ROLL_FAILS}({reason})" if reason else hour
 
     async def _delete_unfinished(self, selection: Selection) -> None:
-        """Delete the files of rolls that are not committed: they hold what the rolling table held then, and are written anew from what it holds now."""
+        """Delete the files of rolls that are not committed: they hold what the rolling table held then, and are written anew from what it
+        holds now.
+        """
         tables = self._tables(selection)
         for hour in self._owner.manifest.head.open:
             if hour.table in tables and hour.state == ROLLING:
@@ -218,8 +223,8 @@ class ColdEraser:
         return sum(file.rows for file in out)
 
     async def _reading(self, files: Sequence[ColdFile], ask: Callable[[Sequence[ColdFile]], Awaitable[T]]) -> T:
-        """The answer of ``ask`` for the files that can be read. The other files of an unreadable file's hour are skipped too, because an hour can only be
-        rewritten as a whole.
+        """The answer of ``ask`` for the files that can be read. The other files of an unreadable file's hour are skipped too, because an
+        hour can only be rewritten as a whole.
         """
         left, aside = list(files), self._setbacks.aside()
         self._unread |= {file.key for file in files if _work(file) in aside}
@@ -252,8 +257,8 @@ class ColdEraser:
         return sorted(places, key=lambda place: (place.files[0].hour_ns, place.files[0].resolution))
 
     async def _rewrite(self, places: Sequence[_Place], until: float) -> int:
-        """Rewrite files of a day until ``until`` (monotonic seconds), commit them together, and return how many rows are gone. A place that fails is
-        left out.
+        """Rewrite files of a day until ``until`` (monotonic seconds), commit them together, and return how many rows are gone. A place that
+        fails is left out.
         """
         swaps: list[transitions.Swap] = []
         rows, unnamed = 0, set[str]()
@@ -307,7 +312,8 @@ class ColdEraser:
     async def _unnamed(self, file: ColdFile) -> set[str]:
         """Keys of files of the same tenant and hours that the manifest does not name.
 
-        A roll, merge or rollup that died before its commit left such files. They hold the same rows, and nothing else would ever delete them.
+        A roll, merge or rollup that died before its commit left such files. They hold the same rows, and nothing else would ever delete
+        them.
         """
         hours = file.each_hour
         named = {key for hour_ns in hours for one in self._owner.manifest.hour_files(file.table, hour_ns) for key in one.keys}

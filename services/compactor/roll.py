@@ -44,9 +44,9 @@ _MISMATCHES = Counter(
 class Roller:
     """One shard's cold tier under one epoch of its lease. Used by one task; call ``take`` first, and again after any failure.
 
-    Work that fails again and again is set aside (``setbacks``), and the rest goes on. ``still_mine`` raises Fenced unless the lease is still this
-    epoch's. It is called directly before rows are moved or dropped, because ClickHouse itself does not know about leases. Every method raises
-    Retryable when something does not answer, and Fenced when another process owns the shard now.
+    Work that fails again and again is set aside (``setbacks``), and the rest goes on. ``still_mine`` raises Fenced unless the lease is
+    still this epoch's. It is called directly before rows are moved or dropped, because ClickHouse itself does not know about leases. Every
+    method raises Retryable when something does not answer, and Fenced when another process owns the shard now.
     """
 
     def __init__(
@@ -246,7 +246,9 @@ class Roller:
         )
 
     async def gather(self, before_ns: int) -> bool:
-        """Replace the files of one tenant's day that ended by ``before_ns`` with a single file; False when the loaded pages have no such day."""
+        """Replace the files of one tenant's day that ended by ``before_ns`` with a single file; False when the loaded pages have no such
+        day.
+        """
         several = plan.next_to_gather(self._owner.manifest, before_ns, self._setbacks.aside())
         if not several:
             return False

@@ -41,8 +41,8 @@ class _Failed:
 class Setbacks:
     """The failures of one shard's work. The pause starts at a minute and doubles with each failure, up to ``longest_seconds``.
 
-    It starts short because the bucket or the shard may be at fault: once they are back, the work that failed meanwhile is retried soon. Work that is
-    not tried again is forgotten after a while.
+    It starts short because the bucket or the shard may be at fault: once they are back, the work that failed meanwhile is retried soon.
+    Work that is not tried again is forgotten after a while.
     """
 
     def __init__(self, shard: int, longest_seconds: float = 3600.0, *, now: Callable[[], float] = time.monotonic) -> None:
@@ -72,7 +72,9 @@ class Setbacks:
 
     @contextmanager
     def of(self, work: Work, name: str) -> Iterator[None]:
-        """Count a failure of the block and raise it unchanged; a success forgets earlier failures. ``name``, a file's key or an hour, is for the log."""
+        """Count a failure of the block and raise it unchanged; a success forgets earlier failures. ``name``, a file's key or an hour, is
+        for the log.
+        """
         try:
             yield
         except (Retryable, Conflict, Rejected, Damaged) as error:

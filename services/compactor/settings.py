@@ -94,7 +94,8 @@ class CompactorSettings(NodeSettings, NatsSettings, ClickHouseSettings, ObjectSt
 
     @model_validator(mode="after")
     def _raw_window(self) -> Self:
-        # Only an explicit value must fit the other two settings. The default gives way to them: hours that are hot or gone are not rolled up.
+        # Only an explicit value must fit the other two settings. The default gives way to them: hours that are hot or gone are not rolled
+        # up.
         if self.metric_raw_days and "metric_raw_days" in self.model_fields_set:
             if self.metric_raw_days * 24 < self.hot_tier_hours:
                 raise ValueError(

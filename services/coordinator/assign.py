@@ -21,7 +21,8 @@ def assign(holders: Mapping[int, str], members: Sequence[str]) -> dict[int, str]
         held.get(holder, orphans).append(shard)
     grants: dict[int, str] = {}
     for shard in orphans:
-        # Orphans first go to the member with the fewest shards: often that alone restores the balance, and no shard leaves a working holder.
+        # Orphans first go to the member with the fewest shards: often that alone restores the balance, and no shard leaves a working
+        # holder.
         lightest = min(held, key=lambda member: len(held[member]))
         held[lightest].append(shard)
         grants[shard] = lightest

@@ -23,7 +23,9 @@ _LOOK_SECONDS = 10.0
 
 
 class Migrations:
-    """Tries each shard of the newest map, one attempt at a time with growing pauses, until it succeeds; then checks it every ``look_seconds``."""
+    """Tries each shard of the newest map, one attempt at a time with growing pauses, until it succeeds; then checks it every
+    ``look_seconds``.
+    """
 
     def __init__(self, kv: KeyValue, schema: Callable[[ShardAddress], SchemaStore], *, look_seconds: float = _LOOK_SECONDS) -> None:
         self._kv = kv

@@ -1,6 +1,7 @@
 """HTTP content encodings as streams: a ``Decoder`` or ``Encoder`` takes pieces and returns the output available so far.
 
-This module also chooses the encodings of a request and its answer: ``zstd``, ``lz4`` (frames), ``gzip`` and ``deflate``; brotli is not supported.
+This module also chooses the encodings of a request and its answer: ``zstd``, ``lz4`` (frames), ``gzip`` and ``deflate``; brotli is not
+supported.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Refuses statements that reach beyond the engine's own tables: to files, programs, other servers, or S3 outside the configured bucket.
 
-The embedded engine lets its user do whatever the process may do, and has no access control, so the rules are applied to the statement's text.
-They list what is allowed; anything else is refused, including functions that a later version adds. Text that the engine's lexer might read
-differently from ``statement.tokens`` is refused altogether: nothing can hide in what only looks like a string or a comment.
+The embedded engine lets its user do whatever the process may do, and has no access control, so the rules are applied to the statement's
+text. They list what is allowed; anything else is refused, including functions that a later version adds. Text that the engine's lexer might
+read differently from ``statement.tokens`` is refused altogether: nothing can hide in what only looks like a string or a comment.
 """
 
 from __future__ import annotations
@@ -87,7 +87,9 @@ def check_statement(text: bytes, params: Mapping[str, str], rules: Rules) -> Non
 
 
 def _check_text(text: bytes, rules: Rules) -> tuple[str, ...]:
-    """Refuse a statement whatever its parameters; return the placeholders whose values are names, which have to be checked for each request."""
+    """Refuse a statement whatever its parameters; return the placeholders whose values are names, which have to be checked for each
+    request.
+    """
     found = list(tokens(text))
     _check_lexing(text, found)
     _check_verbs(found)
@@ -104,7 +106,9 @@ _known = lru_cache(REPEATED)(_check_text)
 
 
 def _check_lexing(text: bytes, found: Sequence[Token]) -> None:
-    """Refuse what the engine's lexer knows but ``tokens`` does not: // comments, nested comments, typographic quotes, heredocs with odd tags."""
+    """Refuse what the engine's lexer knows but ``tokens`` does not: // comments, nested comments, typographic quotes, heredocs with odd
+    tags.
+    """
     if any(b"/*" in comment[2:] for comment in comments(text)):
         raise _unclear("a comment in a comment")
     for token in found:

@@ -60,7 +60,9 @@ def _through(decoders: Sequence[Decoder], chunk: bytes) -> bytes:
 
 
 async def _form_call(request: web.Request) -> Call:
-    """A call whose fields come in a form, which clients use for parameters too long for a URL. Raises StatementFailed for an uploaded file."""
+    """A call whose fields come in a form, which clients use for parameters too long for a URL. Raises StatementFailed for an
+    uploaded file.
+    """
     fields = list(request.query.items())
     async for part in await request.multipart():
         if not isinstance(part, BodyPartReader) or part.name is None:
@@ -88,7 +90,9 @@ def _finish(decoders: Sequence[Decoder]) -> bytes:
 
 
 def make_job(received: Received, rules: Rules) -> Job:
-    """Parse the statement, which is the URL's text, a line break and the body. Raises StatementFailed if it is malformed or ``rules`` forbid it."""
+    """Parse the statement, which is the URL's text, a line break and the body. Raises StatementFailed if it is malformed or ``rules``
+    forbid it.
+    """
     call, body = received.call, received.body
     check_settings(call.settings)
     check_name("format", call.default_format)
@@ -113,7 +117,9 @@ def make_job(received: Received, rules: Rules) -> Job:
 
 
 def _insert(received: Received, insert: statement.Insert | statement.InsertFromInput, rows_at: int, rules: Rules) -> Job:
-    """An INSERT with rows. Rows of VALUES are SQL: if they are short they are checked and may be evaluated, else they must be plain values."""
+    """An INSERT with rows. Rows of VALUES are SQL: if they are short they are checked and may be evaluated, else they must be
+    plain values.
+    """
     call, body = received.call, received.body
     check_statement(insert.sql, call.params, rules)
     check_name("format", insert.input_format)

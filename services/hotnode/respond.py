@@ -1,7 +1,7 @@
 """Streams a statement's result, with a ClickHouse server's headers.
 
-The first ``buffer_size`` bytes are held back, so that a statement that fails early is answered with an error status, and a short result with
-its final summary. If a statement fails later, the body ends with an exception block and the connection is closed.
+The first ``buffer_size`` bytes are held back, so that a statement that fails early is answered with an error status, and a short result
+with its final summary. If a statement fails later, the body ends with an exception block and the connection is closed.
 """
 
 from __future__ import annotations

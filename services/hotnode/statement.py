@@ -16,7 +16,9 @@ from typing import Final, TypeAlias
 from services.hotnode.errors import INTO_OUTFILE_NOT_ALLOWED, SYNTAX_ERROR, UNKNOWN_TYPE_OF_QUERY, failed
 
 REPEATED, REPEATED_BYTES = 256, 8 << 10
-"""How many statements are remembered with what was found in their text, and the longest of them: the same ones come again with other parameters."""
+"""How many statements are remembered with what was found in their text, and the longest of them: the same ones come again with other
+parameters.
+"""
 _TOKEN: Final = re.compile(
     rb"""(?P<skip>\s+|--[^\n]*|\#[ !][^\n]*|/\*.*?\*/)
     |(?P<string>'(?:[^'\\]|\\.|'')*'|\$(?P<tag>\w*)\$.*?\$(?P=tag)\$)
@@ -50,7 +52,8 @@ class Token:
 
 @dataclass(frozen=True, slots=True)
 class Insert:
-    """``INSERT … FORMAT x`` or ``… VALUES`` followed by rows: ``sql`` is the text before FORMAT or VALUES, ``rows_at`` the offset of the first row.
+    """``INSERT … FORMAT x`` or ``… VALUES`` followed by rows: ``sql`` is the text before FORMAT or VALUES, ``rows_at`` the offset of the
+    first row.
 
     ``settings_at`` is the offset of its SETTINGS clause, the end of ``sql`` if it has none.
     """

@@ -34,7 +34,8 @@ class Cut:
 
 @dataclass(frozen=True, slots=True)
 class Admitted:
-    """A request after checking and cutting. ``items`` counts all items, including refused ones; ``appended`` is called once every part is durable.
+    """A request after checking and cutting. ``items`` counts all items, including refused ones; ``appended`` is called once every part is
+    durable.
 
     ``warnings`` are sentences for the client about items that were accepted.
     """
@@ -126,7 +127,8 @@ class Verbatim:
 
 @dataclass(frozen=True, slots=True)
 class Tolerant:
-    """Applies item limits to OTLP requests before ``inner`` admits them, and repairs invalid UTF-8 and deep nesting where ``inner`` refuses.
+    """Applies item limits to OTLP requests before ``inner`` admits them, and repairs invalid UTF-8 and deep nesting where ``inner``
+    refuses.
 
     ``request`` and ``item`` are the classes of the signal's requests and items. Without ``limits`` nothing is truncated and no payload is
     extracted; with them ``sizes`` decide which values become payloads. The client's answer names what was truncated or replaced.

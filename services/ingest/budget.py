@@ -29,7 +29,8 @@ class Reservation:
     @contextlib.asynccontextmanager
     async def more(self, size_bytes: int) -> AsyncIterator[None]:
         """Hold ``size_bytes`` more while the block runs, but no more than the whole budget minus what this request already holds."""
-        # A request that needs more than the whole budget runs alone once nobody else holds anything; without the min it would wait for ever.
+        # A request that needs more than the whole budget runs alone once nobody else holds anything; without the min it would wait for
+        # ever.
         extra = min(size_bytes, self.budget.limit_bytes - self.size_bytes)
         await self.budget.acquire(extra, self.tenant)
         try:

@@ -63,7 +63,8 @@ class Translator(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """Which samples are accepted: within the tenant's retention (``kept``), at most ``ahead_ms`` in the future, and up to ``most_points`` a request.
+    """Which samples are accepted: within the tenant's retention (``kept``), at most ``ahead_ms`` in the future, and up to ``most_points`` a
+    request.
 
     Samples more than ``near_hours`` from now go to their shard's second WAL.
     """
@@ -82,7 +83,9 @@ class Bounds:
 
 @dataclass(frozen=True, slots=True)
 class TranslatedAdmission:
-    """Admission of requests through a translator. ``admit_series`` is called for series that are not in the cache, at least once an hour each."""
+    """Admission of requests through a translator. ``admit_series`` is called for series that are not in the cache, at least once an hour
+    each.
+    """
 
     translator: Translator
     cache: SeriesCache
@@ -124,7 +127,9 @@ def _part(body: Body, wal: int) -> Part:
 
 
 class MetricAdmissions:
-    """The admissions of every metrics format, sharing one cache of series. Remote write may send samples up to ``ahead_seconds`` in the future."""
+    """The admissions of every metrics format, sharing one cache of series. Remote write may send samples up to ``ahead_seconds`` in the
+    future.
+    """
 
     def __init__(self, settings: MetricSettings, admit_series: AdmitSeries, bounds: Bounds, ahead_seconds: float) -> None:
         cache, most = SeriesCache(settings.series_cache), bounds.most_points

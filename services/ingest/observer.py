@@ -68,7 +68,9 @@ class Observer:
             raise Overloaded("; ".join(reasons), retry_after_seconds=_RETRY_AFTER_SECONDS)
 
     async def run(self, stop: Stop, looked: Callable[[], None] = lambda: None) -> None:
-        """Look once a second until ``stop`` and call ``looked`` after each look. ``wal_problem`` then names the WALs that cannot be read."""
+        """Look once a second until ``stop`` and call ``looked`` after each look. ``wal_problem`` then names the WALs that cannot
+        be read.
+        """
         while not stop.is_set:
             await self.look()
             looked()

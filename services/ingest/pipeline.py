@@ -66,7 +66,9 @@ class Outcome:
 
 
 def admissions(settings: ReceiverSettings, metrics: MetricAdmissions, kept: KeptOf) -> dict[str, Admission]:
-    """The admission of every signal, by name. Attributes of metrics identify series, so oversized ones are refused, not truncated (tael.metrics)."""
+    """The admission of every signal, by name. Attributes of metrics identify series, so oversized ones are refused, not truncated
+    (tael.metrics).
+    """
     limits = settings.item_limits
     strict = {
         TRACES: Verbatim(scan_spans, span_route, partial(kept, TRACES), settings.near_hours),
@@ -181,13 +183,15 @@ class Pipeline:
     ) -> Outcome:
         """Store a request; return once all of it is durable. ``admission`` overrides the signal's own, for formats other than OTLP.
 
-        ``reservation`` holds the request's bytes, and the memory needed while it is checked. Raises Rejected when it is malformed, Overloaded
-        or Unavailable when the WAL did not take all of it: the client may then send the same request again, and no part is stored twice.
+        ``reservation`` holds the request's bytes, and the memory needed while it is checked. Raises Rejected when it is malformed,
+        Overloaded or Unavailable when the WAL did not take all of it: the client may then send the same request again, and no part is
+        stored twice.
         """
         cut = Cut(self.router, self._appender.max_body_bytes - codec.overhead_bytes(tenant), self._now_ns())
         admitted = await self._checked(admission or self.admission(signal), tenant, request, reservation, cut)
         rejected = len(admitted.refusals.positions)
-        # After the check, which counts the items, and before the append: a request over the rate must be refused before any of it is stored.
+        # After the check, which counts the items, and before the append: a request over the rate must be refused before any of it is
+        # stored.
         self.limits.take(tenant, len(request), admitted.items - rejected)
         self.telemetry.received.labels(signal.name).inc(len(request))
         if len(admitted.parts) == 1:

@@ -1,4 +1,5 @@
-"""Decides when ingest refuses all requests to protect what is behind it, and when it accepts them again. Pure: takes observations and the time.
+"""Decides when ingest refuses all requests to protect what is behind it, and when it accepts them again. Pure: takes observations and the
+time.
 
 There are three causes: a WAL that is nearly full, a WAL whose writer is far behind (the hot tier is unreachable, or merges too slowly and
 answers TOO_MANY_PARTS), and a disk that is nearly full. Each gate closes at one threshold and reopens at a clearly better one, so that it
@@ -74,7 +75,8 @@ class WalView:
     def waiting_bytes(self) -> int:
         """The approximate size of these entries, assuming that all entries are equally large."""
         held = self.last - self.first + 1
-        # JetStream reports only a stream's total size. Committed entries are trimmed within seconds, so the mean is accurate enough for a gate.
+        # JetStream reports only a stream's total size. Committed entries are trimmed within seconds, so the mean is accurate enough for a
+        # gate.
         return self.size_bytes * min(held, self.waiting_entries) // held if held > 0 else 0
 
 

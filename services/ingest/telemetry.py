@@ -28,7 +28,9 @@ _REASONS: tuple[tuple[type[BaseException], str], ...] = (
 
 
 class Telemetry:
-    """The receivers' metrics, one instance a process. ``held_bytes`` and ``waiting_bytes`` return the bytes that requests hold and wait for now."""
+    """The receivers' metrics, one instance a process. ``held_bytes`` and ``waiting_bytes`` return the bytes that requests hold and wait for
+    now.
+    """
 
     def __init__(self, registry: CollectorRegistry, *, held_bytes: Callable[[], int], waiting_bytes: Callable[[], int]) -> None:
         self.accepted = Counter("tael_ingest_accepted_items", "Items acknowledged to clients.", ["signal"], registry=registry)

@@ -1,4 +1,6 @@
-"""Whether the WAL accepts appends, judged by the last append to each shard: for readiness, and so that clients do not queue behind a WAL that hangs."""
+"""Whether the WAL accepts appends, judged by the last append to each shard: for readiness, and so that clients do not queue behind a WAL
+that hangs.
+"""
 
 from __future__ import annotations
 

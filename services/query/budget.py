@@ -17,7 +17,9 @@ AT_ONCE: Final = 8
 
 
 class Budget:
-    """Limits of ``samples`` for the whole query (a native histogram counts by its buckets, a grid's cell as one) and of ``series`` for each read."""
+    """Limits of ``samples`` for the whole query (a native histogram counts by its buckets, a grid's cell as one) and of ``series`` for each
+    read.
+    """
 
     def __init__(self, samples: int, series: int) -> None:
         self._left = samples

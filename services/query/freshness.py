@@ -28,7 +28,9 @@ _LAGS: ContextVar[Mapping[str, float]] = ContextVar("lags")
 
 
 class Freshness:
-    """Watches the WALs and the writers' leases of all ``shard_count()`` shards; a shard that is at most ``most_seconds`` behind counts as fresh."""
+    """Watches the WALs and the writers' leases of all ``shard_count()`` shards; a shard that is at most ``most_seconds`` behind counts as
+    fresh.
+    """
 
     def __init__(self, kv: KeyValue, wal_states: WalStates, shard_count: Callable[[], int], most_seconds: float) -> None:
         self._kv = kv

@@ -135,7 +135,9 @@ def parse_duration_ns(text: str, *, where: str) -> int:
 
 
 def parse_instant_ns(text: str, *, where: str) -> int:
-    """Nanoseconds of an RFC 3339 time, or of a count since the epoch; its size tells the unit: s below 1e11, ms below 1e14, µs below 1e17, else ns."""
+    """Nanoseconds of an RFC 3339 time, or of a count since the epoch; its size tells the unit: s below 1e11, ms below 1e14, µs below 1e17,
+    else ns.
+    """
     refusal = Rejected(f"{text!r} is not an instant", where=where, accepted=INSTANT)
     if _DATE.fullmatch(text):  # as seconds it would be in August 1970
         raise Rejected(f"{text!r} is not an instant but looks like a date", where=where, accepted=INSTANT)

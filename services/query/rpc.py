@@ -1,7 +1,7 @@
 """The gRPC listener of the query service: serves the services of every family, authenticates callers, and turns errors into statuses.
 
-A call that is cancelled or past its deadline cancels its query and frees its slot. Shards that are missing from an answer are named in the trailer
-``tael-missing-shards``, because most messages have no field for them.
+A call that is cancelled or past its deadline cancels its query and frees its slot. Shards that are missing from an answer are named in the
+trailer ``tael-missing-shards``, because most messages have no field for them.
 """
 
 from __future__ import annotations

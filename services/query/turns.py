@@ -1,9 +1,9 @@
 """Admission of queries: how many run at once, how many wait, and for how long.
 
 A query waits at most ``timeout_seconds`` for its turn and then has that long to ask the shards, so that time spent waiting is never taken
-from the shards; rendering the answer has no deadline. A query that finds the queue full, or waits too long, raises Overloaded; one that is still
-waiting for an answer at its deadline raises TimeoutError. Shards get a little less than the full time: a slow shard then makes the answer
-partial before the deadline.
+from the shards; rendering the answer has no deadline. A query that finds the queue full, or waits too long, raises Overloaded; one that is
+still waiting for an answer at its deadline raises TimeoutError. Shards get a little less than the full time: a slow shard then makes the
+answer partial before the deadline.
 """
 
 from __future__ import annotations

@@ -31,11 +31,11 @@ def nats_conf(
     monitor_path: str = "",
     routes: NatsRoutes | None = None,
 ) -> str:
-    """The configuration of a JetStream server that fsyncs before it acknowledges: without ``sync_interval: always`` a power cut could lose the
-    last two minutes.
+    """The configuration of a JetStream server that fsyncs before it acknowledges: without ``sync_interval: always`` a power cut could lose
+    the last two minutes.
 
-    ``max_file`` is set because its default is a share of the disk space that is free at the start: a server started on a full disk would refuse
-    streams until the next start. TAEL_MIN_FREE_BYTES watches the disk instead.
+    ``max_file`` is set because its default is a share of the disk space that is free at the start: a server started on a full disk would
+    refuse streams until the next start. TAEL_MIN_FREE_BYTES watches the disk instead.
     """
     return f"""\
 server_name: {name}

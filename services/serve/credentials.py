@@ -53,7 +53,9 @@ def write_private(path: Path, content: bytes) -> None:
 
 
 def ensure_certificate(certificate: Path, key: Path) -> None:
-    """Create, unless they exist, a self-signed certificate for 127.0.0.1 and its key, which authenticate SeaweedFS's parts to each other."""
+    """Create, unless they exist, a self-signed certificate for 127.0.0.1 and its key, which authenticate SeaweedFS's parts to
+    each other.
+    """
     if certificate.exists() and key.exists():
         return
     certificate.parent.mkdir(parents=True, exist_ok=True)

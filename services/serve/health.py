@@ -37,7 +37,8 @@ class Health:
         """Whether the problem has lasted so long that it is not expected to pass by itself."""
         if self.unhealthy_since is None:
             return False
-        # A nats-server that starts on a full disk reports its write error until it is restarted, so waiting as for a slow start is pointless.
+        # A nats-server that starts on a full disk reports its write error until it is restarted, so waiting as for a slow start is
+        # pointless.
         if not self.was_healthy and _NEVER_PASSES not in check.problem:
             return now - self.started_at >= STARTING_SECONDS
         return now - self.unhealthy_since >= (UNHEALTHY_SECONDS if check.answered else SILENT_SECONDS)

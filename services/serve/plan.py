@@ -40,8 +40,8 @@ class Process:
     """One process: how to start it, how to check its readiness and health, and when to start and stop it.
 
     ``ready_url`` answers 200 while it is ready; ``live_url`` answers 200 unless a restart may help, and defaults to ``ready_url``.
-    ``small_talk`` is a pattern of output lines that are not shown. ``ours`` says that exit code 2 means unusable settings. ``target`` is its
-    kind; ``metrics`` is the ``host:port`` of its ``/metrics``, if it has any.
+    ``small_talk`` is a pattern of output lines that are not shown. ``ours`` says that exit code 2 means unusable settings. ``target`` is
+    its kind; ``metrics`` is the ``host:port`` of its ``/metrics``, if it has any.
     """
 
     name: str
@@ -104,7 +104,9 @@ def plan(
     nats_server: str,
     weed: str,
 ) -> Plan:
-    """The plan of the whole suite. ``ports`` has a free port for each of ``port_names``; addresses in ``settings`` have their final ports."""
+    """The plan of the whole suite. ``ports`` has a free port for each of ``port_names``; addresses in ``settings`` have their
+    final ports.
+    """
     directory, s3_secret = settings.directory, settings.s3_secret_key or credentials.s3
     nodes = nats_nodes(settings, ports, credentials.nats)
     outside = {name: value for name, value in environ.items() if not name.startswith(PREFIX)}

@@ -39,7 +39,9 @@ def resolve_public(settings: ServeSettings) -> ServeSettings:
 
 
 def resolve_datadog(settings: ServeSettings) -> tuple[ServeSettings, str]:
-    """The settings with the Datadog agent's port checked and final, and ""; or without that port, and why: an agent may already run here."""
+    """The settings with the Datadog agent's port checked and final, and ""; or without that port, and why: an agent may already
+    run here.
+    """
     address = settings.dd_agent_addr
     if address is None:
         return settings, ""

@@ -15,7 +15,9 @@ _TIMEOUT = aiohttp.ClientTimeout(total=5)
 
 
 async def migrated(client: aiohttp.ClientSession, url: str, stop: Stop, limit_seconds: float) -> bool:
-    """Wait until every shard in the answer of ``url`` (``/internal/cluster``) has its tables; False when the time is over or the drain begins."""
+    """Wait until every shard in the answer of ``url`` (``/internal/cluster``) has its tables; False when the time is over or the drain
+    begins.
+    """
     try:
         async with asyncio.timeout(limit_seconds):
             while not stop.is_set:

@@ -1,4 +1,6 @@
-"""Converts what people type to what the API takes: times such as ``15m ago``, severities such as ``WARNING``. Pure; the clock is passed in."""
+"""Converts what people type to what the API takes: times such as ``15m ago``, severities such as ``WARNING``. Pure; the clock is
+passed in.
+"""
 
 from __future__ import annotations
 

@@ -21,7 +21,9 @@ _MARKS = {"ok": ("ok     ", "green"), "warning": ("warning", "yellow"), "failure
 @global_options
 @click.pass_obj
 def doctor(options: Chosen) -> None:
-    """Check a running cluster and report what is wrong and what to do; exits with 1 on a failure. Needs an admin's token where tokens are on."""
+    """Check a running cluster and report what is wrong and what to do; exits with 1 on a failure. Needs an admin's token where tokens are
+    on.
+    """
     client = options.client()
     ready, ahead = client.readiness()
     answers = Answers(

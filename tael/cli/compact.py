@@ -14,7 +14,9 @@ _LISTS = ("spans", "logs", "metrics", "services", "letters", "names", "calls")
 
 
 def compact(value: Any) -> Any:
-    """The value without empty members, and with texts over PREVIEW characters cut and marked with their length; references to payloads are kept."""
+    """The value without empty members, and with texts over PREVIEW characters cut and marked with their length; references to payloads are
+    kept.
+    """
     if isinstance(value, str):
         return (
             value

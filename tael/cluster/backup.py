@@ -52,8 +52,8 @@ async def put_back(kv: KeyValue, text: bytes, cluster_id: str) -> list[str]:
 
 
 def _without_holder(stored: Versioned) -> bytes:
-    """The value to restore: a lease loses its holder, and a writer's lease gets a new generation. Tokens used since the backup must not be used
-    again, or ClickHouse would drop new batches as duplicates. A damaged lease is restored unchanged, for a person to repair.
+    """The value to restore: a lease loses its holder, and a writer's lease gets a new generation. Tokens used since the backup must not be
+    used again, or ClickHouse would drop new batches as duplicates. A damaged lease is restored unchanged, for a person to repair.
     """
     if not stored.key.startswith(_LEASES):
         return stored.value

@@ -51,7 +51,9 @@ class ColdControl:
         self._stores = stores
 
     async def look(self) -> Answer[Cold]:
-        """The state of every shard; ``missing`` names those whose ClickHouse does not answer. Raises Retryable if the key-value store does not."""
+        """The state of every shard; ``missing`` names those whose ClickHouse does not answer. Raises Retryable if the key-value store does
+        not.
+        """
         found = await self._kv.get(ROLL_KEY)
         asked = RollRequest.decode(found).before_ns if found else 0
         shards = await together((self._shard(number, store) for number, store in sorted(self._stores().items())), name="look at a shard")
@@ -62,7 +64,8 @@ class ColdControl:
         await self._kv.put(ROLL_KEY, RollRequest(before_ns=before_ns).encode())
 
     async def rebuild(self, *, force: bool) -> list[int]:
-        """Have the compactors restore unreadable heads (with ``force``, all heads) from the bucket; return the shards concerned. Raises Retryable.
+        """Have the compactors restore unreadable heads (with ``force``, all heads) from the bucket; return the shards concerned. Raises
+        Retryable.
 
         This loses nothing: no process acts on a head before the bucket has a copy of it.
         """

@@ -23,8 +23,8 @@ _REQUEST, _PROGRESS = "deletion.request.", "deletion.progress."
 
 
 class Deletion(Stored):
-    """A request to delete a tenant's data that arrived up to ``requested_ns``, on the first ``shards`` shards. ``value`` is a trace id in hex, a
-    user or a session, or the tenant itself for a deletion of all its data.
+    """A request to delete a tenant's data that arrived up to ``requested_ns``, on the first ``shards`` shards. ``value`` is a trace id in
+    hex, a user or a session, or the tenant itself for a deletion of all its data.
     """
 
     id: str
@@ -38,9 +38,9 @@ class Deletion(Stored):
 class Progress(Stored):
     """A shard's progress. ``until`` holds the last sequence of each of its WALs at the start: later entries are not part of the deletion.
 
-    ``traces`` (ids in hex) are being deleted now: they must be recorded, as the spans by which they were found may be deleted first. ``rows``
-    counts the rows deleted so far, ``reason`` says what the shard waits for, ``at_ns`` is when this was written. ``gone`` means that no row is
-    left, but perhaps payloads.
+    ``traces`` (ids in hex) are being deleted now: they must be recorded, as the spans by which they were found may be deleted first.
+    ``rows`` counts the rows deleted so far, ``reason`` says what the shard waits for, ``at_ns`` is when this was written. ``gone`` means
+    that no row is left, but perhaps payloads.
     """
 
     state: State = "waiting"

@@ -25,7 +25,8 @@ class Ages:
         while self._marks and self._marks[0][1] <= committed:
             self._marks.popleft()
         if len(self._marks) > _MAX_MARKS:
-            # Bounds memory: every other mark is dropped, so an age may be too small by one gap. The newest mark is kept, so that growth is noticed.
+            # Bounds memory: every other mark is dropped, so an age may be too small by one gap. The newest mark is kept, so that growth is
+            # noticed.
             thinned = [mark for number, mark in enumerate(self._marks) if number % 2 == 0 or number == len(self._marks) - 1]
             self._marks = deque(thinned)
         return now - self._marks[0][0] if self._marks else 0.0

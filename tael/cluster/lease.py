@@ -1,8 +1,8 @@
 """Leases with growing epochs: the value of a lease's key, and its transitions. Pure.
 
 A lease is one key. Its holder commits by compare-and-set on that key, so a holder that lost the lease (the key has changed) cannot commit,
-however long it was suspended. The epoch grows by one with every change of holder and never decreases. Whether a holder is alive is judged by
-watching its key or heartbeat on the observer's own monotonic clock; clocks of different machines are never compared.
+however long it was suspended. The epoch grows by one with every change of holder and never decreases. Whether a holder is alive is judged
+by watching its key or heartbeat on the observer's own monotonic clock; clocks of different machines are never compared.
 """
 
 from __future__ import annotations
@@ -72,9 +72,9 @@ class Lease(Stored):
     """The value of a lease's key. ``holder`` is a node id, empty when nobody holds the lease.
 
     ``granted_by`` is the epoch of the leader that granted it (0 for the leader's own lease): a leader with a smaller epoch must not change
-    it. ``committed`` and ``intent`` are the writer's progress in its shard's WAL and pass from holder to holder; ``mark`` identifies the entry
-    at ``committed``. ``generation`` grows whenever the WAL turns out to reuse sequences, and so keeps tokens unique. ``lost`` counts entries
-    that disappeared from the WAL before they were written.
+    it. ``committed`` and ``intent`` are the writer's progress in its shard's WAL and pass from holder to holder; ``mark`` identifies the
+    entry at ``committed``. ``generation`` grows whenever the WAL turns out to reuse sequences, and so keeps tokens unique. ``lost`` counts
+    entries that disappeared from the WAL before they were written.
     """
 
     holder: str

@@ -1,7 +1,7 @@
 """Stores the manifests of the cold tier: each shard's head in the key-value store, everything below it in the bucket (docs/adr/0014).
 
-A reader takes a head, reads what it names, and reads the head again: if no hour of its range changed in between, each row was in exactly one
-of the places that it read. An owner changes a manifest under the epoch of the shard's compactor lease.
+A reader takes a head, reads what it names, and reads the head again: if no hour of its range changed in between, each row was in exactly
+one of the places that it read. An owner changes a manifest under the epoch of the shard's compactor lease.
 """
 
 from __future__ import annotations
@@ -54,7 +54,8 @@ class Manifests:
         """The newest head and the revision of its key, 0 if the key does not exist."""
         found = await self._kv.get(cold_key(shard))
         if found is None:
-            # The bucket is listed on each read of a shard without a head. That is cheap: there are no files yet, or the head is soon restored.
+            # The bucket is listed on each read of a shard without a head. That is cheap: there are no files yet, or the head is soon
+            # restored.
             if await copies(self._objects, shard):
                 raise Unavailable(f"the manifest of shard {shard} is not in the key-value store; its compactor restores it from the bucket")
             return Head(shard), 0
@@ -116,7 +117,9 @@ class ManifestOwner:
         self.manifest = Manifest(Head(shard))
 
     async def take(self) -> None:
-        """Claim the manifest for this epoch, after which earlier owners cannot change it any more. Raises Fenced if a later epoch has claimed it."""
+        """Claim the manifest for this epoch, after which earlier owners cannot change it any more. Raises Fenced if a later epoch has
+        claimed it.
+        """
         try:
             head, self._revision = await self._manifests.stored(self._shard)
         except Unavailable:
@@ -138,8 +141,8 @@ class ManifestOwner:
     async def commit(self, change: Change) -> None:
         """Apply a change to the shard's manifest, all of it or nothing.
 
-        Raises Fenced when another owner changed the manifest. After Retryable the change may or may not have taken effect: ``take`` again, and
-        decide again. When this returns, the bucket has a copy of the head, so nobody acts on a head that could not be restored.
+        Raises Fenced when another owner changed the manifest. After Retryable the change may or may not have taken effect: ``take`` again,
+        and decide again. When this returns, the bucket has a copy of the head, so nobody acts on a head that could not be restored.
         """
         # Objects before the head that names them: a reader must find every object a head names. A failed commit leaves them as garbage.
         await together((self._objects.put(key, body) for key, body in change.objects.items()), name="write a manifest")

@@ -76,5 +76,6 @@ class Router:
 
     def shard_of(self, key: bytes) -> int:
         """The shard index of a trace id or any other routing key."""
-        # CRC-32 is stable across versions and languages, unlike hash(). Traces may change shards when shards are added, as reads query all of them.
+        # CRC-32 is stable across versions and languages, unlike hash(). Traces may change shards when shards are added, as reads query all
+        # of them.
         return zlib.crc32(key) % self.shard_count

@@ -23,8 +23,9 @@ ROLLUP_SECONDS = ROLLUP_MS // 1000
 class Rolled:
     """A table whose hours go to the cold tier.
 
-    ``time`` is the column with a row's time; ``ids`` are the columns over which a file's checksum is taken; ``order`` is the table's key. If
-    ``replaces``, the last of several rows with the same key counts. ``service`` and ``name`` are the columns whose bounds are recorded for a file.
+    ``time`` is the column with a row's time; ``ids`` are the columns over which a file's checksum is taken; ``order`` is the table's key.
+    If ``replaces``, the last of several rows with the same key counts. ``service`` and ``name`` are the columns whose bounds are recorded
+    for a file.
     """
 
     signal: str
@@ -74,10 +75,11 @@ DAY_HOURS = 24
 class ColdFile:
     """One tenant's rows of one hour of a table of one shard, as one generation wrote them.
 
-    An hour has several files of a tenant when rows came late: each generation holds its own rows, and of rows with the same key, that of the larger
-    generation counts. Times are nanoseconds; ``min_service`` to ``max_name`` are None where the table has no such column. A file of samples or
-    histograms with a ``resolution`` is a rollup: a few rows for each series and bucket of that many seconds (docs/adr/0022). A file of 24 ``hours``
-    holds a day, from ``hour_ns`` on. ``words`` is the size of the object with a pack's words (docs/adr/0031), 0 where it has none.
+    An hour has several files of a tenant when rows came late: each generation holds its own rows, and of rows with the same key, that of
+    the larger generation counts. Times are nanoseconds; ``min_service`` to ``max_name`` are None where the table has no such column. A file
+    of samples or histograms with a ``resolution`` is a rollup: a few rows for each series and bucket of that many seconds (docs/adr/0022).
+    A file of 24 ``hours`` holds a day, from ``hour_ns`` on. ``words`` is the size of the object with a pack's words (docs/adr/0031), 0
+    where it has none.
     """
 
     table: str
@@ -158,7 +160,8 @@ def file_key(folder: str, tenant: str, shard: int, hour_ns: int, generation: int
 
 
 def tenant_in_key(tenant: str) -> str:
-    """A tenant's name with each character that has a meaning in URLs or patterns, and each dot after a dot, escaped as ``~`` and two hex digits.
+    """A tenant's name with each character that has a meaning in URLs or patterns, and each dot after a dot, escaped as ``~`` and two hex
+    digits.
 
     No tenant's name contains ``~``, so two tenants never get the same key.
     """

@@ -1,8 +1,10 @@
-"""The manifest of one shard at one moment, pure: which hours are on their way to the cold tier, and which files hold the hours that have arrived.
+"""The manifest of one shard at one moment, pure: which hours are on their way to the cold tier, and which files hold the hours that have
+arrived.
 
 It is a tree of immutable objects in the bucket under one small value, the head, which is kept in the key-value store and changed only by
 compare-and-set: head → index (the key of the page of each table's day) → pages (the files of a table's day). A head and the bucket together
-give the whole state as of that head. Transitions return a new manifest and the objects that must be in the bucket before its head is written.
+give the whole state as of that head. Transitions return a new manifest and the objects that must be in the bucket before its head is
+written.
 """
 
 from __future__ import annotations
@@ -19,7 +21,9 @@ from tael.errors import Damaged
 from tael.model.time import ALL_TIME, DAY_NS, HOUR_NS, TimeRange
 
 RECENT = 64
-"""The number of changes that a head remembers: the holder of a head that is at most this many changes old can tell which hours changed since."""
+"""The number of changes that a head remembers: the holder of a head that is at most this many changes old can tell which hours changed
+since.
+"""
 State = Literal["moving", "rolling", "dropping"]
 MOVING: State = "moving"
 """The hour's rows are being moved from the hot table to the rolling one and may be in either."""
@@ -61,7 +65,9 @@ class Changed:
 
 @dataclass(frozen=True, slots=True)
 class Trash:
-    """An object that lists keys which nothing has named since ``since_ns``. They are deleted once no reader can still use an older manifest."""
+    """An object that lists keys which nothing has named since ``since_ns``. They are deleted once no reader can still use an older
+    manifest.
+    """
 
     since_ns: int
     key: str
@@ -89,7 +95,8 @@ class Held:
 class Head:
     """The part of a shard's manifest that is in the key-value store: a few hundred bytes, however many files there are.
 
-    ``cold`` has the first and the last hour with files of each table that has any: a query for later hours needs nothing else of the manifest.
+    ``cold`` has the first and the last hour with files of each table that has any: a query for later hours needs nothing else of the
+    manifest.
     """
 
     shard: int
@@ -193,7 +200,9 @@ class Manifest:
         return [file for file in self.pages[day] if hour_ns in file.each_hour] if day in self.index else []
 
     def rolling(self, table: str, time_range: TimeRange = ALL_TIME) -> tuple[OpenHour, ...]:
-        """The hours to read from ``<table>_rolling``. Other hours in that table, such as those whose files are committed, must not be read."""
+        """The hours to read from ``<table>_rolling``. Other hours in that table, such as those whose files are committed, must
+        not be read.
+        """
         return self.head.open_hours(ROLLING, (table,), time_range)
 
     def moving(self, tables: Collection[str], time_range: TimeRange = ALL_TIME) -> tuple[OpenHour, ...]:
@@ -205,8 +214,8 @@ class Manifest:
         return next((one for one in self.head.open if (one.table, one.hour_ns) == (table, hour_ns)), None)
 
     def must_rest(self, table: str, hour_ns: int) -> bool:
-        """Whether files of the hour must not be rewritten before it has arrived: of rows with the same key the latest counts, and later ones are on their
-        way under an earlier generation.
+        """Whether files of the hour must not be rewritten before it has arrived: of rows with the same key the latest counts, and later
+        ones are on their way under an earlier generation.
         """
         return ROLLED[table].replaces and self.open_hour(table, hour_ns) is not None
 

@@ -19,7 +19,8 @@ Pages = Mapping[tuple[str, int], str]
 
 def encode_page(files: Iterable[ColdFile]) -> bytes:
     """The files of a table's day: gzip of a JSON array with an object a file."""
-    # Fields added later are written only where they differ from their defaults, so that older releases can read pages without what they describe.
+    # Fields added later are written only where they differ from their defaults, so that older releases can read pages without what they
+    # describe.
     defaults = {"resolution": 0, "hours": 1, "words": 0}
     listed = [{name: value for name, value in asdict(file).items() if defaults.get(name, ()) != value} for file in files]
     return gzip.compress(orjson.dumps(listed), compresslevel=5, mtime=0)
@@ -74,7 +75,8 @@ def manifest_prefix(shard: int) -> str:
 
 def object_key(shard: int, revision: int, kind: str, body: bytes) -> str:
     """The key of an object that a revision of a shard's manifest writes; ``kind`` is ``pages``, ``index`` or ``trash``."""
-    # With the revision, so that a key in the trash is never used again; with a hash, so that two owners never write different bodies to one key.
+    # With the revision, so that a key in the trash is never used again; with a hash, so that two owners never write different bodies to one
+    # key.
     return f"{manifest_prefix(shard)}{kind}/{revision:012d}-{hashlib.sha256(body).hexdigest()[:16]}.json.gz"
 
 

@@ -1,4 +1,6 @@
-"""Decides what to do next for one shard's cold tier, pure: only from its manifest and the existing partitions, whatever process acted before."""
+"""Decides what to do next for one shard's cold tier, pure: only from its manifest and the existing partitions, whatever process acted
+before.
+"""
 
 from __future__ import annotations
 
@@ -122,7 +124,8 @@ def next_step(manifest: Manifest, partitions: Partitions, policy: Policy, now_ns
     """The next step of a shard's roll; None when there is nothing to do now.
 
     Hours that were begun are finished first, then unlisted hours are adopted, then the oldest hour that may leave is begun. Every step
-    changes the manifest or the partitions, or can be repeated. Hours in ``aside`` are skipped; one whose move fails is given back to the hot table.
+    changes the manifest or the partitions, or can be repeated. Hours in ``aside`` are skipped; one whose move fails is given back to the
+    hot table.
     """
     rolling = {(one.table, one.hour_ns): one for one in partitions.rolling}
     hot = {(one.table, one.hour_ns) for one in partitions.hot}
@@ -237,8 +240,8 @@ def gathers(file: ColdFile) -> Work:
 
 
 def next_to_gather(manifest: Manifest, before_ns: int, aside: Collection[Work] = ()) -> Sequence[ColdFile]:
-    """The files of a table, a tenant and a day in the loaded pages that are to become one, of the oldest such day that ended by ``before_ns``; usually
-    none.
+    """The files of a table, a tenant and a day in the loaded pages that are to become one, of the oldest such day that ended by
+    ``before_ns``; usually none.
 
     Raw files that came after a rollup are not gathered: they stay beside the day.
     """

@@ -1,4 +1,5 @@
-"""How a manifest changes, pure: each transition returns the next revision and the objects that must be in the bucket before its head is written.
+"""How a manifest changes, pure: each transition returns the next revision and the objects that must be in the bucket before its head is
+written.
 
 Every transition checks the owner's epoch and raises Fenced if a later owner has changed the manifest.
 """
@@ -28,8 +29,8 @@ class Change:
 def taken(manifest: Manifest, epoch: int) -> Change:
     """The manifest under its next owner. Once it is committed, every compare-and-set of the previous owner fails.
 
-    An hour that is rolling gets a new generation: the previous owner may still be writing files, and must not overwrite those that will be committed.
-    Raises Fenced if a later owner has been there already.
+    An hour that is rolling gets a new generation: the previous owner may still be writing files, and must not overwrite those that will be
+    committed. Raises Fenced if a later owner has been there already.
     """
     _check_epoch(manifest, epoch)
     # An hour that is moving has no files yet, and one that is dropping has its files committed: both keep their generation.
@@ -44,8 +45,8 @@ def taken(manifest: Manifest, epoch: int) -> Change:
 
 
 def restored(head: Head) -> Head:
-    """The head to write, from a copy, into a key-value store that has lost everything. Its epochs are 0, because the store's leases count from the
-    beginning again.
+    """The head to write, from a copy, into a key-value store that has lost everything. Its epochs are 0, because the store's leases count
+    from the beginning again.
     """
     return replace(head, revision=head.revision + 1, epoch=0, open=tuple(replace(one, epoch=0) for one in head.open))
 
@@ -96,9 +97,11 @@ def unmoved(manifest: Manifest, table: str, hour_ns: int, epoch: int) -> Change:
 
 
 def merged(manifest: Manifest, table: str, hour_ns: int, files: Iterable[ColdFile], epoch: int, now_ns: int) -> Change:
-    """For each tenant one file in the place of several: ``files``, whose generation is the next revision, hold all rows that count of those.
+    """For each tenant one file in the place of several: ``files``, whose generation is the next revision, hold all rows that count of
+    those.
 
-    Rollups and days stay as they are, and so do late rows beside them. Raises Rejected for an hour on its way, which is about to get more files.
+    Rollups and days stay as they are, and so do late rows beside them. Raises Rejected for an hour on its way, which is about to get more
+    files.
     """
     _check_epoch(manifest, epoch)
     _require_at_rest(manifest, table, hour_ns)
@@ -159,7 +162,9 @@ def gathered(manifest: Manifest, several: Collection[ColdFile], whole: ColdFile,
 
 @dataclass(frozen=True, slots=True)
 class Swap:
-    """``left`` in the place of ``gone``: the unsettled files of a tenant's hour, or one settled file. ``left`` is None when no row remains."""
+    """``left`` in the place of ``gone``: the unsettled files of a tenant's hour, or one settled file. ``left`` is None when no
+    row remains.
+    """
 
     gone: tuple[ColdFile, ...]
     left: ColdFile | None
@@ -168,7 +173,8 @@ class Swap:
 def rewritten(manifest: Manifest, swaps: Collection[Swap], epoch: int, now_ns: int, *, unnamed: Iterable[str] = ()) -> Change:
     """All swaps at once; the generation of each new file is the next revision.
 
-    ``unnamed`` are keys that no manifest ever named, to be deleted as well. Raises Rejected if an hour of any file is on its way and has to arrive first.
+    ``unnamed`` are keys that no manifest ever named, to be deleted as well. Raises Rejected if an hour of any file is on its way and has to
+    arrive first.
     """
     _check_epoch(manifest, epoch)
     hours = sorted({(file.table, hour_ns) for swap in swaps for file in swap.gone for hour_ns in file.each_hour})
@@ -190,7 +196,9 @@ def rewritten(manifest: Manifest, swaps: Collection[Swap], epoch: int, now_ns: i
 
 
 def retired(manifest: Manifest, gone: Callable[[ColdFile], bool], epoch: int, now_ns: int, *, unnamed: Iterable[str] = ()) -> Change | None:
-    """The manifest without those files of the loaded pages for which ``gone`` is true; None when there are none. ``unnamed`` as in ``rewritten``."""
+    """The manifest without those files of the loaded pages for which ``gone`` is true; None when there are none. ``unnamed`` as in
+    ``rewritten``.
+    """
     _check_epoch(manifest, epoch)
     pages: dict[tuple[str, int], tuple[ColdFile, ...]] = {}
     removed: list[ColdFile] = []
@@ -228,7 +236,9 @@ def _next(head: Head, epoch: int, changed: Iterable[tuple[str, int]]) -> Head:
 def _paged(
     manifest: Manifest, head: Head, pages: Mapping[tuple[str, int], tuple[ColdFile, ...]], trash: Iterable[str], now_ns: int
 ) -> Change:
-    """The manifest with these pages in the place of those of the same days, each sorted by hour, generation and tenant; empty pages are removed."""
+    """The manifest with these pages in the place of those of the same days, each sorted by hour, generation and tenant; empty pages are
+    removed.
+    """
     pages = {day: tuple(sorted(files, key=lambda file: (file.hour_ns, file.generation, file.tenant))) for day, files in pages.items()}
     if (manifest.head.index and not manifest.index) or manifest.index.keys() & pages.keys() - manifest.pages.keys():
         raise LookupError(f"the pages of {sorted(pages)} are not loaded")  # their files would be lost
@@ -263,7 +273,9 @@ def _paged(
 def _bounds(
     index: Pages, pages: Mapping[tuple[str, int], tuple[ColdFile, ...]], before: Mapping[str, tuple[int, int]]
 ) -> dict[str, tuple[int, int]]:
-    """The first and last hour of each table's files. A day whose page is not loaded is assumed to be full, within the bounds known before."""
+    """The first and last hour of each table's files. A day whose page is not loaded is assumed to be full, within the bounds
+    known before.
+    """
     found: dict[str, tuple[int, int]] = {}
     for table in {table for table, _ in index}:
         days = sorted(day for name, day in index if name == table)

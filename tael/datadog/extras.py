@@ -1,7 +1,7 @@
 """Parses the links, events and structured values of a Datadog span.
 
-Newer tracers send links and events as msgpack if the agent declares support for them; others put them into ``meta`` as JSON text. What cannot
-be parsed as either is kept unchanged, as an attribute.
+Newer tracers send links and events as msgpack if the agent declares support for them; others put them into ``meta`` as JSON text. What
+cannot be parsed as either is kept unchanged, as an attribute.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Applies the tracer's sampling decision, as Datadog's agent does. Pure.
 
-A decision applies to a whole trace; tracers write it as the metric ``_sampling_priority_v1`` on one span of each flush. 1 and 2 mean keep, 0
-dropped by a rate, -1 dropped by a rule or manually. Spans that a rule keeps individually are marked.
+A decision applies to a whole trace; tracers write it as the metric ``_sampling_priority_v1`` on one span of each flush. 1 and 2 mean keep,
+0 dropped by a rate, -1 dropped by a rule or manually. Spans that a rule keeps individually are marked.
 """
 
 from __future__ import annotations

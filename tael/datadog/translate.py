@@ -1,4 +1,5 @@
-"""Translates Datadog's spans to an OTLP export request, like the OpenTelemetry collector's receiver for them; docs/formats.md has the table.
+"""Translates Datadog's spans to an OTLP export request, like the OpenTelemetry collector's receiver for them; docs/formats.md has the
+table.
 
 Nothing is lost: what has no field in OTLP becomes an attribute under Datadog's name for it.
 """
@@ -60,8 +61,8 @@ def translate(
 ) -> ExportTraceServiceRequest:
     """One request with every span, in order; ``origin`` has the resource attributes that describe the tracer.
 
-    Raises TooLarge before the request exceeds about ``limit_bytes``, which ``variable`` sets: texts to which a v0.5 body refers many times are
-    written out many times.
+    Raises TooLarge before the request exceeds about ``limit_bytes``, which ``variable`` sets: texts to which a v0.5 body refers many times
+    are written out many times.
     """
     building = _Building(origin, limit_bytes, variable)
     for trace in traces:

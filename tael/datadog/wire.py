@@ -3,8 +3,8 @@
     v0.3, v0.4   [[span, ...], ...]                    msgpack or JSON; a span is a map
     v0.5         [[text, ...], [[span, ...], ...]]     msgpack; a span is an array of 12, and texts are positions in the first array
 
-A trace here means the spans of a trace that the tracer flushed together. Bodies are read item by item, and the lengths that they declare are
-checked against their actual size, so that a few bytes can never cause large allocations. What the agent accepts as empty (nil) is empty
+A trace here means the spans of a trace that the tracer flushed together. Bodies are read item by item, and the lengths that they declare
+are checked against their actual size, so that a few bytes can never cause large allocations. What the agent accepts as empty (nil) is empty
 here too.
 """
 

@@ -3,8 +3,8 @@
     struct  { type: 1 byte, id: 2 bytes, value } … 00        list  type: 1 byte, size: 4 bytes, values
     text    size: 4 bytes, bytes                              numbers big-endian
 
-A struct becomes a dict by field id. Unlike in Thrift's own libraries, which allocate whatever size a body declares, sizes are checked against
-the remaining bytes before anything is allocated, and values are counted.
+A struct becomes a dict by field id. Unlike in Thrift's own libraries, which allocate whatever size a body declares, sizes are checked
+against the remaining bytes before anything is allocated, and values are counted.
 """
 
 from __future__ import annotations

@@ -1,4 +1,6 @@
-"""The nodes of a LogQL expression. Frozen; durations are in nanoseconds, sizes in bytes. Parentheses have no node: they only shape the tree."""
+"""The nodes of a LogQL expression. Frozen; durations are in nanoseconds, sizes in bytes. Parentheses have no node: they only shape the
+tree.
+"""
 
 from __future__ import annotations
 

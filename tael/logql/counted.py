@@ -59,7 +59,9 @@ class Counted(Protocol):
 
 
 def of_counts(leaf: Leaf, plan: Counts, counted: Iterable[Counted], rest: Samples, steps: Steps, bounds: Bounds, room: Room) -> Vector:
-    """The leaf at ``steps``: the counts of a window's slots, and the lines of ``rest`` in it. Raises SeriesLimit, TooLarge and PipelineError."""
+    """The leaf at ``steps``: the counts of a window's slots, and the lines of ``rest`` in it. Raises SeriesLimit, TooLarge and
+    PipelineError.
+    """
     places: dict[Labels, int] = {}
     series, slots, values = _read(leaf, plan, counted, places)
     for labels in rest.labels:

@@ -1,7 +1,8 @@
 r"""What ``| json`` finds in the plainest of JSON lines, so that storage counts lines by their members without anybody reading them. Pure.
 
-A line is flat if it is one object of names like ``took_ms``, ``http.status`` or ``user-id``, whose values are valid texts, numbers, words, or arrays of these. No member of another name
-gives a label then, and a name in quotes before a colon is a key: inside a text quotes have a backslash. Where the same label has several members, the first is its value.
+A line is flat if it is one object of names like ``took_ms``, ``http.status`` or ``user-id``, whose values are valid texts, numbers, words,
+or arrays of these. No member of another name gives a label then, and a name in quotes before a colon is a key: inside a text quotes have a
+backslash. Where the same label has several members, the first is its value.
 """
 
 from __future__ import annotations
@@ -31,7 +32,9 @@ def is_member(label: str) -> bool:
 
 
 def known_if(labels: tuple[str, ...]) -> Predicate:
-    """What only lines satisfy that are flat, in which each of these labels is missing or has the text that ``text_of`` finds, and of which no attribute takes a label's place."""
+    """What only lines satisfy that are flat, in which each of these labels is missing or has the text that ``text_of`` finds, and of which
+    no attribute takes a label's place.
+    """
     # An empty text is a label too; null and arrays are none, but another member may follow.
     odd = rf'(?:""|"{_PLAIN}*(?:\\|[^ -~])|null|\[)'
     own = [Not(Regex(_BODY, _key(label) + odd)) for label in labels]

@@ -1,6 +1,7 @@
 r"""Conditions on the text of lines that every line satisfies whose part, captured by ``| pattern`` or ``| regexp``, passes a filter. Pure.
 
-What is captured is a part of the line as it is written: behind the text in front of the capture, and up to the text behind it or the end of the line.
+What is captured is a part of the line as it is written: behind the text in front of the capture, and up to the text behind it or the end of
+the line.
 """
 
 from __future__ import annotations

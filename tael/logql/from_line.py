@@ -1,8 +1,10 @@
-r"""Conditions on the text of lines that every line satisfies whose parsed label passes a filter, so that storage leaves out most others. Pure.
+r"""Conditions on the text of lines that every line satisfies whose parsed label passes a filter, so that storage leaves out most others.
+Pure.
 
-A label that ``| json`` finds is written in the line as ``"key": value``, one of ``| logfmt`` as ``key=value``, where the key ends with the last word of the label's name. What may be written
-otherwise always passes: lines with a backslash, whose texts may be escaped; bodies that are not stored as their line; and records that have an attribute of the name,
-which hides the parsed label. Lines that pass are filtered again, row by row.
+A label that ``| json`` finds is written in the line as ``"key": value``, one of ``| logfmt`` as ``key=value``, where the key ends with the
+last word of the label's name. What may be written otherwise always passes: lines with a backslash, whose texts may be escaped; bodies that
+are not stored as their line; and records that have an attribute of the name, which hides the parsed label. Lines that pass are filtered
+again, row by row.
 """
 
 from __future__ import annotations
@@ -84,7 +86,8 @@ def _value(stage: TextFilter | NumberFilter | DurationFilter | SizeFilter, parse
     logfmt = isinstance(parser, LogfmtParser)
     if isinstance(stage, TextFilter):
         return _text(stage.matcher)
-    # Where a label is asked for by a path, or empty ones are kept, a line without it has the empty text, which is no number and passes as an error.
+    # Where a label is asked for by a path, or empty ones are kept, a line without it has the empty text, which is no number and passes as
+    # an error.
     if parser.extractions or (isinstance(parser, LogfmtParser) and parser.keep_empty):
         return None
     if isinstance(stage, NumberFilter):
@@ -136,5 +139,7 @@ def _text(matcher: Matcher) -> str | None:
 
 
 def _number(stage: NumberFilter, ends: str) -> str:
-    """The same for a number, which one of ``ends`` follows: plain digits pass by their value, and whatever else, which may be one or be none."""
+    """The same for a number, which one of ``ends`` follows: plain digits pass by their value, and whatever else, which may be one or be
+    none.
+    """
     return rf'(?:"(?:[^0-9]|{passing(stage, chr(34))})|[^0-9"\s]|{passing(stage, ends)})'

@@ -67,7 +67,9 @@ def _divided(found: tuple[Floats, Bools], by: float) -> tuple[Floats, Bools]:
 
 
 def _rate_counter(own: Windows) -> tuple[Floats, Bools]:
-    """Prometheus' rate; a single sample gives 0. ``increase`` expects milliseconds and gets nanoseconds here, hence the factor of a million."""
+    """Prometheus' rate; a single sample gives 0. ``increase`` expects milliseconds and gets nanoseconds here, hence the factor of a
+    million.
+    """
     values, enough = increase(own, counter=True, per_second=True)
     return np.where(enough, values * 1e6, 0.0), own.counts > 0
 

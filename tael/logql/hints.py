@@ -1,4 +1,6 @@
-"""Which parsed labels a metric query reads: parsers skip the others, and a malformed line fails only if a label that is read is affected."""
+"""Which parsed labels a metric query reads: parsers skip the others, and a malformed line fails only if a label that is read is
+affected.
+"""
 
 from __future__ import annotations
 
@@ -43,7 +45,8 @@ ALL = Hints()
 
 
 def hints_for(read: Iterable[str], groups: Collection[str], *, without: bool, single: bool, unwrapped: str = "") -> Hints:
-    """The hints of a range aggregation whose stages read the labels ``read``, and whose series are grouped ``by`` or ``without`` ``groups``.
+    """The hints of a range aggregation whose stages read the labels ``read``, and whose series are grouped ``by`` or ``without``
+    ``groups``.
 
     ``single`` says that all series become one; ``unwrapped`` is the label that is unwrapped.
     """

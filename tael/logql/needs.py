@@ -1,7 +1,7 @@
 """What a query needs from the storage: a predicate that every wanted line satisfies, and counts instead of lines where these suffice. Pure.
 
-Lines that satisfy the predicate are filtered again row by row, so it may match too many lines but never too few. Shards count exactly those lines
-about which they know everything needed without reading them; the others are read row by row.
+Lines that satisfy the predicate are filtered again row by row, so it may match too many lines but never too few. Shards count exactly those
+lines about which they know everything needed without reading them; the others are read row by row.
 """
 
 from __future__ import annotations
@@ -66,10 +66,11 @@ _WORDS: Final = ("true", "false", "null", "nan", "infinity", "u003c", "u003e", "
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """How a leaf is counted. Shards count the lines that satisfy ``predicate`` and of which they know all ``known`` facts; the others must be read.
+    """How a leaf is counted. Shards count the lines that satisfy ``predicate`` and of which they know all ``known`` facts; the others must
+    be read.
 
-    Slots are ``slot_ns`` long; ``by_level`` groups counts by level, ``by_stream`` by labels of streams. ``labels`` are those that distinguish the
-    leaf's series; of them ``members`` are found in lines by ``| json``, of those lines that satisfy ``known_if``.
+    Slots are ``slot_ns`` long; ``by_level`` groups counts by level, ``by_stream`` by labels of streams. ``labels`` are those that
+    distinguish the leaf's series; of them ``members`` are found in lines by ``| json``, of those lines that satisfy ``known_if``.
     """
 
     predicate: Predicate
@@ -117,8 +118,8 @@ def counts(leaf: Leaf, steps: Steps) -> Counts | None:
 
 
 def _without_json(leaf: Leaf) -> tuple[tuple[Stage, ...], bool]:
-    """The leaf's stages without those that are nothing to lines that ``known_if`` knows, and whether lines have to be known so: ``| json``, which fails
-    none of them, and a filter of the lines that failed.
+    """The leaf's stages without those that are nothing to lines that ``known_if`` knows, and whether lines have to be known so: ``| json``,
+    which fails none of them, and a filter of the lines that failed.
     """
     stages = leaf.query.stages
     if JsonParser() not in stages:
@@ -163,8 +164,8 @@ def _lines_wanted(stages: tuple[Stage, ...]) -> list[Predicate]:
 
 
 def _kept(stage: LabelFilter, own: frozenset[str], parser: Stage | None) -> Predicate:
-    """What every line satisfies that the filter keeps; ``own`` are the labels that are still the record's own, ``parser`` the stage that found others
-    in the line.
+    """What every line satisfies that the filter keeps; ``own`` are the labels that are still the record's own, ``parser`` the stage that
+    found others in the line.
     """
     match stage:
         case BothFilters(left=left, right=right):

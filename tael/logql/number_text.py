@@ -1,6 +1,7 @@
 """Regular expressions of numbers in a text that pass a comparison, as far as their digits tell. Pure.
 
-They match whatever may pass: a whole number by its value, one with a fraction by the digits in front of it, and everything else that is no number in plain digits.
+They match whatever may pass: a whole number by its value, one with a fraction by the digits in front of it, and everything else that is no
+number in plain digits.
 """
 
 from __future__ import annotations
@@ -15,9 +16,11 @@ _MAX_EXACT: Final = 1 << 53
 
 
 def passing(stage: NumberFilter, ends: str, *, further: str = "") -> str:
-    """A regular expression of the digits of a number, up to its end, that passes the filter, or of a value that begins with digits and is more than a number.
+    """A regular expression of the digits of a number, up to its end, that passes the filter, or of a value that begins with digits and is
+    more than a number.
 
-    ``ends`` are the characters, as in a class of a regular expression, of which any ends the value; ``further`` are other values that are no numbers.
+    ``ends`` are the characters, as in a class of a regular expression, of which any ends the value; ``further`` are other values that are
+    no numbers.
     """
     whole = "|".join(_digits(*_between(stage.op, stage.value)))
     cut = "|".join(_digits(*_around(stage.op, stage.value)))
@@ -40,7 +43,9 @@ def _between(op: str, value: float) -> tuple[int, int | None]:
 
 
 def _around(op: str, value: float) -> tuple[int, int | None]:
-    """The same of whole numbers to which a fraction is added. The sum of very many digits is rounded, up to the next whole number at most."""
+    """The same of whole numbers to which a fraction is added. The sum of very many digits is rounded, up to the next whole
+    number at most.
+    """
     if not abs(value) < _MAX_EXACT or op == "!=":
         return 0, None
     least = math.ceil(value) - 1 if op in ("=", "==", ">", ">=") else 0

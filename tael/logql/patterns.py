@@ -1,7 +1,7 @@
 """The shapes of lines: words that many lines have in common, and ``<_>`` for words that vary.
 
-A line's words are compared with the shapes of the same length (the idea of Drain, He et al. 2017). The line belongs to the shape with the most
-words in common if these are at least half; the words that differ become gaps.
+A line's words are compared with the shapes of the same length (the idea of Drain, He et al. 2017). The line belongs to the shape with the
+most words in common if these are at least half; the words that differ become gaps.
 """
 
 from __future__ import annotations

@@ -25,7 +25,9 @@ from tael.syntax.literals import compact
 
 _STREAM_KEYS: Final = frozenset(INDEX_LABELS.values())
 _REMEMBERED: Final = 4 << 20
-"""How many characters of labels and metadata are remembered, by resource and scope: enough for the common small ones, and a few large ones."""
+"""How many characters of labels and metadata are remembered, by resource and scope: enough for the common small ones, and a few
+large ones.
+"""
 _SIZE_OF_ONE: Final = 1_000
 """About what the objects around the texts of one resource and scope take."""
 _NOT_IN_NAMES: Final = re.compile(r"[^a-zA-Z0-9]+")

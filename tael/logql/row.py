@@ -1,7 +1,7 @@
 """One line in a pipeline: its text, and its labels by origin.
 
-Parsed labels take precedence over structured metadata, and metadata over the stream's labels. A parser appends ``_extracted`` to a name that the
-stream or the metadata already has. A label that was parsed once is not parsed again by a later stage.
+Parsed labels take precedence over structured metadata, and metadata over the stream's labels. A parser appends ``_extracted`` to a name
+that the stream or the metadata already has. A label that was parsed once is not parsed again by a later stage.
 """
 
 from __future__ import annotations

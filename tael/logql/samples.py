@@ -146,7 +146,8 @@ class AllLabelsNeeded(Exception):
 class Extraction:
     """Collects a leaf's samples from rows in any order. Raises SeriesLimit and TooLarge when there are more than ``bounds``.
 
-    With ``names``, rows may lack metadata under other names (``labels_told_apart``), and AllLabelsNeeded is raised where that makes a difference.
+    With ``names``, rows may lack metadata under other names (``labels_told_apart``), and AllLabelsNeeded is raised where that makes a
+    difference.
     """
 
     def __init__(self, leaf: Leaf, bounds: Bounds, names: Collection[str] | None = None, *, now_ns: int = 0) -> None:

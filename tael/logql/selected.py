@@ -1,6 +1,7 @@
 """What a stream selector needs from the storage. Pure.
 
-Storage knows streams by the labels that every stream may have. A stream that was pushed to Loki's API has others too, which only its records tell.
+Storage knows streams by the labels that every stream may have. A stream that was pushed to Loki's API has others too, which only its
+records tell.
 """
 
 from __future__ import annotations

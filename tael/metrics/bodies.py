@@ -1,7 +1,7 @@
 """Encodes a translation as bodies of proto/metrics.proto for the WAL: by shard, none above a size. Pure.
 
-A body's samples depend only on the request, whereas the series it announces depend on the receiver's cache. So the two are kept separate: the
-identity by which a resent body is recognised is that of its samples.
+A body's samples depend only on the request, whereas the series it announces depend on the receiver's cache. So the two are kept separate:
+the identity by which a resent body is recognised is that of its samples.
 """
 
 from __future__ import annotations
@@ -63,7 +63,8 @@ def _of(messages: Sequence[M], shard: int, shards: int) -> Sequence[M]:
 
 def _pieces(samples: Columns, deltas: Columns, batch: MetricBatch, counted: Deltas, room: int) -> Iterator[tuple[int, bytes]]:
     """Encoded fields of a batch, each smaller than ``room``, with the number of their items."""
-    # A row takes eight bytes in each of four packed columns; the frames are for tags and lengths of the columns and of the message around deltas.
+    # A row takes eight bytes in each of four packed columns; the frames are for tags and lengths of the columns and of the message around
+    # deltas.
     rows = max(1, (room - 2 * _FRAME_BYTES) // _ROW_BYTES)
     for columns, wrap in ((samples, False), (deltas, True)):
         for start in range(0, len(columns), rows):

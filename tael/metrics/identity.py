@@ -25,8 +25,8 @@ def metric_id(name: str) -> int:
 def series_id(tenant: str, labels: Labels) -> int:
     """The 64-bit id of a tenant's series: six bits from its job, six from its service, and 52 from all its labels.
 
-    Rows are stored in the order of ids, so the series of a job, and within it those of a service, are stored together: a query of one service
-    reads few other rows.
+    Rows are stored in the order of ids, so the series of a job, and within it those of a service, are stored together: a query of one
+    service reads few other rows.
     """
     named = dict(labels)
     service = next((named[label] for label in _SERVICE_LABELS if label in named), "")

@@ -53,8 +53,8 @@ _NOT_IN_LABELS = re.compile(r"[^a-zA-Z0-9_]")
 class Names:
     """One style of names.
 
-    ``underscores`` replaces other characters than letters, digits, colons and underscores by ``_``, and appends unit and type; ``utf8`` only
-    appends them; ``underscores-without-suffixes`` only replaces; ``untranslated`` does neither.
+    ``underscores`` replaces other characters than letters, digits, colons and underscores by ``_``, and appends unit and type; ``utf8``
+    only appends them; ``underscores-without-suffixes`` only replaces; ``untranslated`` does neither.
     """
 
     style: NameStyle = "underscores"

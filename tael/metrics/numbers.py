@@ -1,7 +1,7 @@
 """Decodes OTLP's number points in bulk: the common layout is recognised by its bytes and decoded as columns.
 
-Concatenated protobuf messages are one message. So a point that consists of a head of fixed fields and a tail of bytes that were parsed before
-is valid, and means both together:
+Concatenated protobuf messages are one message. So a point that consists of a head of fixed fields and a tail of bytes that were parsed
+before is valid, and means both together:
 
     11 <start> 19 <time> 21 <double> | 31 <int>   tail: attributes      27 bytes of head
                19 <time> 21 <double> | 31 <int>   tail: attributes      18 bytes of head, no start time

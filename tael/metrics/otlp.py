@@ -1,8 +1,8 @@
 """Translates an OTLP metrics request to series and samples (docs/formats.md, "Metrics").
 
-The request is parsed down to its points, which stay encoded. Points of gauges and sums whose bytes are known except for time and value, which
-is nearly all of them, are decoded together (tael.metrics.numbers); the others are decoded one by one. If the bulk turns out to be irregular,
-the whole request is translated again, point by point.
+The request is parsed down to its points, which stay encoded. Points of gauges and sums whose bytes are known except for time and value,
+which is nearly all of them, are decoded together (tael.metrics.numbers); the others are decoded one by one. If the bulk turns out to be
+irregular, the whole request is translated again, point by point.
 """
 
 from __future__ import annotations
@@ -149,7 +149,9 @@ class _Walk:
             self.draft.refuse(position, str(error), f"point {position} of {context.name[:60]!r}")
 
     def _target_info(self, target: Target, times_ms: Collection[int]) -> None:
-        """Add samples of ``target_info``, close enough that a join finds one for every other sample (OTLP to Prometheus, "Resource Attributes")."""
+        """Add samples of ``target_info``, close enough that a join finds one for every other sample (OTLP to Prometheus, "Resource
+        Attributes").
+        """
         if not target.info or not times_ms:
             return
         try:
@@ -162,7 +164,9 @@ class _Walk:
 
 
 def spread(times_ms: Collection[int]) -> list[int]:
-    """A few of the times, including the first and the last, with gaps of at most ``TARGET_INFO_EVERY_MS`` where there are times in between."""
+    """A few of the times, including the first and the last, with gaps of at most ``TARGET_INFO_EVERY_MS`` where there are times
+    in between.
+    """
     ordered = sorted(times_ms)
     chosen = ordered[:1]
     for time_ms, following in pairwise(ordered):

@@ -64,7 +64,9 @@ def _add_samples(draft: Draft, context: Context, ids: Ids, time_ms: int, values:
 
 
 def add_histogram(raw: bytes, context: Context, draft: Draft) -> int:
-    """Add a point with explicit bounds: ``_bucket`` for each bound and +Inf, ``_count``, and ``_sum`` if there is one; return its time in ms."""
+    """Add a point with explicit bounds: ``_bucket`` for each bound and +Inf, ``_count``, and ``_sum`` if there is one; return its time in
+    ms.
+    """
     point = HistogramPoint.FromString(raw)
     time_ms, stale = draft.time_ms(point.time_unix_nano // NS_PER_MS), point.flags & NO_RECORDED_VALUE
     bounds, counts = _finite(tuple(point.explicit_bounds), list(point.bucket_counts))

@@ -35,7 +35,9 @@ MAX_BUCKETS = 10_000
 
 @dataclass(frozen=True, slots=True)
 class Accepts:
-    """What is accepted: times from ``oldest_ms`` (defined by the setting ``oldest_set_by``) to ``newest_ms``, and up to ``points`` per request."""
+    """What is accepted: times from ``oldest_ms`` (defined by the setting ``oldest_set_by``) to ``newest_ms``, and up to ``points`` per
+    request.
+    """
 
     oldest_ms: int = 0
     newest_ms: int = MAX_TIME_MS - 1
@@ -84,7 +86,9 @@ class Columns:
 
 @dataclass(frozen=True, slots=True)
 class Translation:
-    """A translated request. ``items`` counts its points, including refused ones; ``learned`` is added to the cache once everything is durable."""
+    """A translated request. ``items`` counts its points, including refused ones; ``learned`` is added to the cache once everything is
+    durable.
+    """
 
     samples: Columns
     deltas: Columns
@@ -100,8 +104,8 @@ class Translation:
     def apart(self, near: Near) -> tuple[Translation, Translation | None]:
         """The part near now, and the rest, None if it is empty; series are announced with their samples.
 
-        Increments and metadata are always in the first part: all increments of a series must be in one WAL, in order (``lanes.counted_at_ms``).
-        The rest is ordered by time, so that its halves, if it has to be cut, span fewer hours.
+        Increments and metadata are always in the first part: all increments of a series must be in one WAL, in order
+        (``lanes.counted_at_ms``). The rest is ordered by time, so that its halves, if it has to be cut, span fewer hours.
         """
         since_ms, until_ms = near.since_ns // _NS_PER_MS, near.until_ns // _NS_PER_MS
         samples = self.samples
@@ -142,7 +146,9 @@ class Growing:
     chunks: list[Columns] = field(default_factory=list)
 
     def add(self, ids: Ids, time_ms: int, values: Sequence[float]) -> None:
-        """Add rows of one time, one for each pair of ids. Raises ValueError for another number of values, which would shift all later rows."""
+        """Add rows of one time, one for each pair of ids. Raises ValueError for another number of values, which would shift all
+        later rows.
+        """
         if len(ids) != len(values) * PAIR_BYTES:
             raise ValueError(f"{len(values)} values do not fit {len(ids) // PAIR_BYTES} series")
         self.ids.append(ids)

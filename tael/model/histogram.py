@@ -1,8 +1,8 @@
 """Native histograms as arrays of many, so that arithmetic on them is arithmetic on columns.
 
 The terms are Prometheus' (its native histogram specification): ``schema`` -4…8 are exponential with a factor of ``2^(2^-schema)`` between
-bounds, -53 has custom bounds. Bucket ``i`` of an exponential schema covers ``(base^(i-1), base^i]``; with custom bounds ``b``, bucket ``i`` covers
-``(b[i-1], b[i]]``, and the first one has no lower bound, the one after the last bound no upper.
+bounds, -53 has custom bounds. Bucket ``i`` of an exponential schema covers ``(base^(i-1), base^i]``; with custom bounds ``b``, bucket ``i``
+covers ``(b[i-1], b[i]]``, and the first one has no lower bound, the one after the last bound no upper.
 """
 
 from __future__ import annotations

@@ -14,8 +14,8 @@ ASIDE = 1 << 16
 
 
 INCREMENT_HOURS = 72
-"""How many hours back an increment counts at its own time. All increments of a series need one order, so all are in the first WAL, and there
-they must not spread over more hours than one insert takes."""
+"""How many hours back an increment counts at its own time. All increments of a series need one order, so all are in the first WAL, and
+there they must not spread over more hours than one insert takes."""
 _HOUR_MS = HOUR_NS // 1_000_000
 
 

@@ -45,8 +45,9 @@ LEVEL_BODY_BYTES = 64
 _IN_BODY = re.compile(rb"\b(" + "|".join(sorted(LEVEL_WORDS, key=len, reverse=True)).encode() + rb")\b", re.IGNORECASE)
 
 LineFact: TypeAlias = Literal["line", "labels", "level", "no level"]
-"""Facts about a record's line (tael.logql.records) that may be known without reading it. ``line``: the line is the stored body; ``labels``: no
-metadata stands in for a label that its stream lacks; ``level``: the level that it is shown with; ``no level``: no metadata is named like a level."""
+"""Facts about a record's line (tael.logql.records) that may be known without reading it. ``line``: the line is the stored body; ``labels``:
+no metadata stands in for a label that its stream lacks; ``level``: the level that it is shown with; ``no level``: no metadata is named like
+a level."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +92,8 @@ def level_of_severity(severity_number: int) -> int:
 
 
 def detect_level(severity_number: int, severity_text: str, attributes: Attributes, body: AttributeValue) -> int:
-    """The level of a record: from its severity number, else its text, else an attribute, else the first level word near the start of its body.
+    """The level of a record: from its severity number, else its text, else an attribute, else the first level word near the start of its
+    body.
 
     docs/formats.md states the rule; ClickHouse computes the same level when a record is inserted (tael/storage/clickhouse/flatten_logs.py).
     """

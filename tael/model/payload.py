@@ -1,7 +1,8 @@
-"""Large values that are stored apart from their items: the content under its SHA-256, and the reference that an item keeps in its place. Pure.
+"""Large values that are stored apart from their items: the content under its SHA-256, and the reference that an item keeps in its place.
+Pure.
 
-A reference is the text ``tael.payload:sha256:<hex>:<bytes>``, followed by ``:array``, ``:map`` or ``:bytes`` where the value was not a string, and
-after a space by the beginning of the value (docs/formats.md).
+A reference is the text ``tael.payload:sha256:<hex>:<bytes>``, followed by ``:array``, ``:map`` or ``:bytes`` where the value was not a
+string, and after a space by the beginning of the value (docs/formats.md).
 """
 
 from __future__ import annotations

@@ -5,7 +5,8 @@ every item, which a property test checks. The rules:
 
 * **Logic has two values.** A leaf holds or does not hold, and ``Not`` is its complement. ``Not(Compare(f, "=", v))`` therefore holds for an
   item without ``f`` (LogQL's ``!=``), ``Compare(f, "!=", v)`` does not (TraceQL's ``!=``).
-* **A missing field satisfies no leaf**, whatever the operator: not ``!=``, no expression that matches the empty string, no empty ``Contains``.
+* **A missing field satisfies no leaf**, whatever the operator: not ``!=``, no expression that matches the empty string, no empty
+  ``Contains``.
 * **Types are strict.** ``Compare`` holds only where the item's value has the type of ``value``: an integer is never equal to, or different
   from, a double. A language that compares numbers across types uses an ``Or``. ``Regex``, ``Words`` and ``Contains`` see strings only.
   Arrays, maps and empty values satisfy only ``Exists``, and arrays ``Listed``.
@@ -92,12 +93,14 @@ LOG_INTRINSICS: Final[dict[str, Kind]] = {
     "scope_version": "string",
     "attribute_keys": "string",
 }
-"""Fields of a log record by name. ``attribute_keys`` has many values: the keys of the record's, its resource's and its scope's attributes. ``body`` is the body's text: strings and bytes unchanged, booleans and numbers as text, and
-arrays and maps in protobuf's encoding, in which their strings appear unchanged; ``body_type`` is one of none, string, bool, int,
-double, array, map, bytes. Ids are missing where the record belongs to no trace or no span.
+"""Fields of a log record by name. ``attribute_keys`` has many values: the keys of the record's, its resource's and its scope's attributes.
+``body`` is the body's text: strings and bytes unchanged, booleans and numbers as text, and arrays and maps in protobuf's encoding, in which
+their strings appear unchanged; ``body_type`` is one of none, string, bool, int, double, array, map, bytes. Ids are missing where the record
+belongs to no trace or no span.
 
-``detected_level`` is LogQL's (tael.logql.levels), and missing where finding it takes reading the line. The storage knows it of most records, the test in memory of
-none: it is the one field in which the two may differ, and serves only predicates that hold where it is missing."""
+``detected_level`` is LogQL's (tael.logql.levels), and missing where finding it takes reading the line. The storage knows it of most
+records, the test in memory of none: it is the one field in which the two may differ, and serves only predicates that hold where it is
+missing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,7 +168,9 @@ class Exists:
 
 @dataclass(frozen=True, slots=True)
 class Words:
-    """Every word occurs in the field's text as a whole word, ignoring the case of ASCII letters; ``words`` are as ``words_of`` gives them."""
+    """Every word occurs in the field's text as a whole word, ignoring the case of ASCII letters; ``words`` are as ``words_of``
+    gives them.
+    """
 
     field: Field
     words: tuple[str, ...]

@@ -77,6 +77,8 @@ def horizon_ns(now_ns: int, days: float) -> int:
 
 
 def oldest_taken_ns(now_ns: int, days: float) -> int:
-    """The time before which items have outlived their retention on arrival. A full hour: hours are removed whole, once all of an hour is past."""
+    """The time before which items have outlived their retention on arrival. A full hour: hours are removed whole, once all of an hour is
+    past.
+    """
     kept_since = horizon_ns(now_ns, days)
     return max(0, kept_since - kept_since % HOUR_NS)

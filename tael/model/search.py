@@ -26,9 +26,9 @@ def find_spans(
     """Spans that match everything that is set.
 
     ``operation`` is a case-sensitive substring of the span's name, ``status_code`` OTLP's number. ``attributes`` are compared as text
-    (``attribute_is``). ``model`` matches the requested or the responding model, ``min_cost_usd`` the reported or else the computed cost. The words
-    of ``text`` must all occur in the span's prompts or completions, ignoring case: as whole words, or for non-ASCII words as any part of the
-    text, because not every script puts spaces between words.
+    (``attribute_is``). ``model`` matches the requested or the responding model, ``min_cost_usd`` the reported or else the computed cost.
+    The words of ``text`` must all occur in the span's prompts or completions, ignoring case: as whole words, or for non-ASCII words as any
+    part of the text, because not every script puts spaces between words.
     """
     parts: list[Predicate | None] = [
         Compare(intrinsic("service"), "=", service) if service else None,
@@ -58,9 +58,9 @@ def find_logs(
 ) -> Predicate:
     """Log records that match everything that is set.
 
-    Levels are those of ``LogRecord.level``. ``body_contains`` is a substring of the body, and all of ``words`` must occur in it as whole words (a
-    text without any word finds nothing). Both ignore case. A body that is not a string is searched in its encoded form, which has its strings
-    unchanged.
+    Levels are those of ``LogRecord.level``. ``body_contains`` is a substring of the body, and all of ``words`` must occur in it as whole
+    words (a text without any word finds nothing). Both ignore case. A body that is not a string is searched in its encoded form, which has
+    its strings unchanged.
     """
     parts: list[Predicate | None] = [
         Compare(intrinsic("service"), "=", service) if service else None,
@@ -76,7 +76,9 @@ def find_logs(
 
 
 def attribute_is(key: str, text: str) -> Predicate:
-    """Whether ``key``, on the item or on its resource, has a value that ``text`` can denote: ``5`` is the string, the integer and the double."""
+    """Whether ``key``, on the item or on its resource, has a value that ``text`` can denote: ``5`` is the string, the integer and the
+    double.
+    """
     fields = (Field("attribute", key), Field("resource", key))
     return Or(tuple(Compare(field, "=", value) for value in _meanings(text) for field in fields))
 

@@ -1,6 +1,7 @@
 """Series and samples as they are queried: labels, matchers, and samples of many series as arrays.
 
-Times are milliseconds since the epoch, as in Prometheus. A label set never holds a label with an empty value: that means the same as no label.
+Times are milliseconds since the epoch, as in Prometheus. A label set never holds a label with an empty value: that means the same as no
+label.
 """
 
 from __future__ import annotations

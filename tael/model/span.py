@@ -62,8 +62,8 @@ class LlmCall:
     """The LLM call that a gen_ai span describes, in whatever dialect; a number is None where the span does not report it.
 
     ``operation`` is one of chat, completion, embedding, tool, agent, workflow, chain, retriever, other; ``model`` is the requested one.
-    ``cost_usd`` is the cost that the instrumentation reports, ``computed_cost_usd`` the one by list prices where none is reported. Input tokens
-    include cached ones, output tokens include reasoning.
+    ``cost_usd`` is the cost that the instrumentation reports, ``computed_cost_usd`` the one by list prices where none is reported. Input
+    tokens include cached ones, output tokens include reasoning.
     """
 
     provider: str = ""

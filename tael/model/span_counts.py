@@ -22,8 +22,8 @@ EDGE_BOUNDS: Final = tuple(0.1 * 2**power for power in range(8))
 class SpanCounts:
     """Row ``i`` says that ``calls[i]`` spans of ``groups[group[i]]`` ended in the slot of time that ends at ``until_ms[i]``.
 
-    ``bucket`` is the position of the first bound that their durations do not exceed, ``seconds`` the sum of the durations. ``newest_ms`` is the
-    end of the latest interval of 15 seconds in which one of them ended.
+    ``bucket`` is the position of the first bound that their durations do not exceed, ``seconds`` the sum of the durations. ``newest_ms`` is
+    the end of the latest interval of 15 seconds in which one of them ended.
     """
 
     groups: Sequence[Group]

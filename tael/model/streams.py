@@ -1,7 +1,8 @@
-"""Log streams: Loki's name for the records with the same index labels. These are the labels that its OTLP endpoint makes by default, and all labels
-of a stream that came by its push.
+"""Log streams: Loki's name for the records with the same index labels. These are the labels that its OTLP endpoint makes by default, and
+all labels of a stream that came by its push.
 
-Source of the list: Loki's documentation, "Ingesting logs to Loki using OpenTelemetry Collector" (default resource attributes as index labels).
+Source of the list: Loki's documentation, "Ingesting logs to Loki using OpenTelemetry Collector" (default resource attributes as index
+labels).
 """
 
 from __future__ import annotations

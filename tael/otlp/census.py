@@ -1,8 +1,8 @@
 """Counts the messages of a request along its tags, before anything is parsed: a compressed kilobyte can hold a million empty ones.
 
-A parser spends up to a hundred bytes and a microsecond on a message that is two bytes on the wire. Counted are the fields on the path to the
-items, and those of messages larger than ``OPENED_ABOVE_BYTES``; a smaller message holds too little to matter. Counting stops at the limit,
-so the limit bounds its time, not the request. Pure.
+A parser spends up to a hundred bytes and a microsecond on a message that is two bytes on the wire. Counted are the fields on the path to
+the items, and those of messages larger than ``OPENED_ABOVE_BYTES``; a smaller message holds too little to matter. Counting stops at the
+limit, so the limit bounds its time, not the request. Pure.
 """
 
 from __future__ import annotations
@@ -42,7 +42,9 @@ class Node:
 
 
 def allowed(size_bytes: int, most: int) -> int:
-    """The maximum number of fields of a request of ``size_bytes``: ``most``, and one per 16 bytes, as real senders are never denser than that."""
+    """The maximum number of fields of a request of ``size_bytes``: ``most``, and one per 16 bytes, as real senders are never denser than
+    that.
+    """
     return min(most, _ALWAYS_ALLOWED + size_bytes // _LEAST_BYTES_PER_FIELD)
 
 

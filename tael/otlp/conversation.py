@@ -1,7 +1,7 @@
 """Converts the content of an LLM call, in any dialect, to one form: messages with a role and parts. Pure.
 
-The form is that of OpenTelemetry's `gen_ai.input.messages`: a part is text, a tool call, a tool's answer, reasoning, or something else, which
-is kept unchanged. Content that cannot be parsed as messages becomes one message with its text.
+The form is that of OpenTelemetry's `gen_ai.input.messages`: a part is text, a tool call, a tool's answer, reasoning, or something else,
+which is kept unchanged. Content that cannot be parsed as messages becomes one message with its text.
 """
 
 from __future__ import annotations
@@ -37,7 +37,9 @@ _MAX_NESTING: Final = 100
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """A part of a message: ``text`` for text, reasoning and tools' answers; ``name``, ``call_id`` and ``arguments`` for tool calls; else ``value``."""
+    """A part of a message: ``text`` for text, reasoning and tools' answers; ``name``, ``call_id`` and ``arguments`` for tool calls; else
+    ``value``.
+    """
 
     kind: Kind
     text: str = ""
@@ -65,8 +67,8 @@ class CallMessages:
 
 
 def call_messages(attributes: Attributes, events: Iterable[tuple[str, Any, Attributes]] = ()) -> CallMessages:
-    """The messages of a call's span, from the first dialect of CONVERSATION that has any. ``events`` are the span's events and log records (name,
-    body and attributes) in order of time; they are used if the attributes have no messages.
+    """The messages of a call's span, from the first dialect of CONVERSATION that has any. ``events`` are the span's events and log records
+    (name, body and attributes) in order of time; they are used if the attributes have no messages.
     """
     listed = [*_events_in(attributes), *events]
     for _, body, own in [event for event in listed if EVENTS.get(event[0]) == ""]:
@@ -174,7 +176,9 @@ def _lists(value: Any) -> Any:
 
 
 def _read(value: Any, *, quoted: bool = False) -> Any:
-    """The value of a JSON text; anything else, and JSON nested too deeply, unchanged, and so a text in quotes unless it is known to be JSON (``quoted``)."""
+    """The value of a JSON text; anything else, and JSON nested too deeply, unchanged, and so a text in quotes unless it is known to be JSON
+    (``quoted``).
+    """
     if isinstance(value, str) and (value[:1] in ("{", "[") or (quoted and value[:1] == '"')):
         try:
             read = json.loads(value)

@@ -104,5 +104,7 @@ def decode_log(record: WireLogRecord, resource: Resource, scope: Scope, received
 
 
 def log_id(value: bytes, size: int) -> bytes:
-    """The trace or span id of a record; empty if it has the wrong size or is all zero, in which case the record belongs to no trace or span."""
+    """The trace or span id of a record; empty if it has the wrong size or is all zero, in which case the record belongs to no trace or
+    span.
+    """
     return value if len(value) == size and any(value) else b""

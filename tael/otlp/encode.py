@@ -1,8 +1,8 @@
 """Converts the model to OTLP trace messages; pure. ``tael.otlp.decode`` restores every field.
 
-Spans are grouped under one ResourceSpans for each distinct resource, and one ScopeSpans for each distinct scope in it, in the order of first
-appearance; within a scope the spans keep their order. Resources and scopes are compared by their encodings, as for Python's ``==`` the
-values 1, 1.0 and True are equal.
+Spans are grouped under one ResourceSpans for each distinct resource, and one ScopeSpans for each distinct scope in it, in the order of
+first appearance; within a scope the spans keep their order. Resources and scopes are compared by their encodings, as for Python's ``==``
+the values 1, 1.0 and True are equal.
 """
 
 from __future__ import annotations

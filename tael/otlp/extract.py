@@ -63,7 +63,8 @@ class Extraction:
         return not self._found
 
     def take(self, item: Any, size_bytes: int, room_bytes: int) -> bool:
-        """Extract the large values of a span or log record of ``size_bytes``; if it exceeds ``room_bytes``, extract more values, largest first.
+        """Extract the large values of a span or log record of ``size_bytes``; if it exceeds ``room_bytes``, extract more values, largest
+        first.
 
         Returns whether anything was extracted. The item may still be too large, as not all of it consists of values.
         """

@@ -1,6 +1,7 @@
 """The dialects of LLM calls' spans, read from ``dialects.toml``, and the LlmCall of a span. Pure.
 
-ClickHouse computes the same from the same table when a span is inserted (tael/storage/clickhouse/llm.py); tests compare it with ``llm_call``.
+ClickHouse computes the same from the same table when a span is inserted (tael/storage/clickhouse/llm.py); tests compare it with
+``llm_call``.
 """
 
 from __future__ import annotations
@@ -24,7 +25,9 @@ DIALECTS: Final[dict[str, Any]] = tomllib.loads((resources.files("tael.otlp") / 
 MARKER_PREFIXES: Final = tuple(DIALECTS["markers"])
 """A span with an attribute that starts with one of these is an LLM span."""
 KEYS: Final[Mapping[str, tuple[str, ...]]] = {name: tuple(key for _, key in column["keys"]) for name, column in DIALECTS["columns"].items()}
-"""For each column its keys, in order of precedence; ``a.b|c`` is member ``c`` of the JSON object in ``a.b``, ``a.b|c|d`` a member of that."""
+"""For each column its keys, in order of precedence; ``a.b|c`` is member ``c`` of the JSON object in ``a.b``, ``a.b|c|d`` a
+member of that.
+"""
 SUMS: Final[Mapping[str, tuple[tuple[str, ...], ...]]] = {
     name: tuple(tuple(keys) for _, keys in column.get("sums", ())) for name, column in DIALECTS["columns"].items()
 }
@@ -49,7 +52,9 @@ PROMPT_PREFIXES: Final = tuple(DIALECTS["content"]["prompt_prefixes"])
 COMPLETION_KEYS: Final = tuple(DIALECTS["content"]["completion_keys"])
 COMPLETION_PREFIXES: Final = tuple(DIALECTS["content"]["completion_prefixes"])
 EVENTS: Final[Mapping[str, str]] = DIALECTS["events"]
-"""The role of each event of calls (on a span, or as a log record beside it), by the event's name; empty if the event itself names the roles."""
+"""The role of each event of calls (on a span, or as a log record beside it), by the event's name; empty if the event itself names the
+roles.
+"""
 CONVERSATION: Final[Mapping[str, Sequence[Any]]] = DIALECTS["conversation"]
 """The keys of a call's ``system``, ``input`` and ``output`` messages, in order of precedence; keys in a list are of one message."""
 INSTANT: Final = r"^(20\d\d-[01]\d-[0-3]\d[T ][0-2]\d:[0-5]\d:[0-5]\d)(?:\.(\d{1,9}))?(Z|[+-][01]\d:[0-5]\d)?$"

@@ -1,4 +1,6 @@
-"""Decompression that stops at a limit, however much a hostile body would decompress to (OTLP specification: limits apply after decompression)."""
+"""Decompression that stops at a limit, however much a hostile body would decompress to (OTLP specification: limits apply after
+decompression).
+"""
 
 from __future__ import annotations
 

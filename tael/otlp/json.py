@@ -1,8 +1,8 @@
 """Converts between OTLP's JSON encoding and messages, by tables built from the messages' descriptors.
 
-It is protobuf's JSON with the differences of the OTLP specification ("JSON Protobuf Encoding"): trace and span ids are hex, in upper or lower
-case, other bytes base64; enums are integers only; keys are lowerCamelCase only, and unknown ones are ignored. 64-bit integers are accepted
-as strings or numbers, and written as strings.
+It is protobuf's JSON with the differences of the OTLP specification ("JSON Protobuf Encoding"): trace and span ids are hex, in upper or
+lower case, other bytes base64; enums are integers only; keys are lowerCamelCase only, and unknown ones are ignored. 64-bit integers are
+accepted as strings or numbers, and written as strings.
 """
 
 from __future__ import annotations
@@ -50,7 +50,9 @@ _NOT_FINITE = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
 
 
 def weigh_json(text: bytes, most_messages: int) -> int:
-    """The approximate memory that the parsed text needs, judged by its punctuation. Raises TooLarge for more values than its size allows."""
+    """The approximate memory that the parsed text needs, judged by its punctuation. Raises TooLarge for more values than its
+    size allows.
+    """
     containers, commas = text.count(b"{") + text.count(b"["), text.count(b",")
     if containers > (limit := allowed(len(text), most_messages * 2)):
         raise too_many("objects and arrays", limit)
@@ -64,7 +66,9 @@ def decode_json(kind: type[M], text: bytes) -> M:
 
 
 def decode_request(kind: type[M], text: bytes) -> tuple[M, tuple[str, ...]]:
-    """The message, and warnings for the sender: fields under their protobuf name instead of their JSON name are ignored, like all unknown ones."""
+    """The message, and warnings for the sender: fields under their protobuf name instead of their JSON name are ignored, like all unknown
+    ones.
+    """
     value = load_json(text)
     message = kind(**_read_message(_table(kind.DESCRIPTOR), value, "", 0))
     misspelt = [f"{key} (OTLP/JSON has {name})" for key, name in _misspelt(_table(kind.DESCRIPTOR), value)]

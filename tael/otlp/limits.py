@@ -1,9 +1,9 @@
 """Limits one span, log record or metric: excess attributes are dropped or truncated, the item is kept, and the client is notified. Pure.
 
 Only items large enough to exceed a limit are parsed, so that for a request without such items only the lengths of its items are examined.
-Content of an LLM call - prompts, completions, tool calls, everything on its span - is exempt from the limit of values, and has sixteen times
-the limit of attributes, as some dialects write every message as several attributes. Large values are extracted as payloads on the same
-walk (tael.otlp.extract).
+Content of an LLM call - prompts, completions, tool calls, everything on its span - is exempt from the limit of values, and has sixteen
+times the limit of attributes, as some dialects write every message as several attributes. Large values are extracted as payloads on the
+same walk (tael.otlp.extract).
 """
 
 from __future__ import annotations
@@ -45,10 +45,11 @@ class ItemLimits:
 
 
 def bound(request: bytes, item: type[Message], limits: ItemLimits, extraction: Extraction, max_bytes: int) -> tuple[bytes, tuple[str, ...]]:
-    """The request with the limits applied and large values extracted, and a sentence for each kind of cut. The same bytes if nothing changes.
+    """The request with the limits applied and large values extracted, and a sentence for each kind of cut. The same bytes if nothing
+    changes.
 
-    ``item`` is the class of the request's items, ``max_bytes`` the maximum size of one item together with its resource and scope. A request that
-    cannot be parsed is returned unchanged, for the strict parse to refuse.
+    ``item`` is the class of the request's items, ``max_bytes`` the maximum size of one item together with its resource and scope. A request
+    that cannot be parsed is returned unchanged, for the strict parse to refuse.
     """
     harmless = limits.harmless_bytes
     looked_at = min(harmless, extraction.harmless_bytes)

@@ -31,7 +31,9 @@ class Tree:
         return cls(np.where(ids[found] == parents, found, -1) if len(ids) else found)
 
     def counted(self, operations: Sequence[str], operation: Longs, reports: Bools) -> Bools:
-        """The spans that report usage (``reports``), except those that repeat a descendant's; row ``i`` has ``operations[operation[i]]``."""
+        """The spans that report usage (``reports``), except those that repeat a descendant's; row ``i`` has
+        ``operations[operation[i]]``.
+        """
         priced = np.array([name in PRICED_OPERATIONS for name in operations], np.bool_)
         other_call = np.array([name in OTHER_CALL for name in operations], np.bool_)
         repeats = np.zeros(len(reports), np.bool_)

@@ -1,7 +1,7 @@
 """The usage of a trace's LLM calls, each call counted once. Pure.
 
-Several spans may report one call: an SDK's own spans (``ai.generateText`` around ``ai.generateText.doGenerate``) around an instrumentation's,
-and an agent or a chain repeats the sum of its calls. The innermost span with usage counts.
+Several spans may report one call: an SDK's own spans (``ai.generateText`` around ``ai.generateText.doGenerate``) around an
+instrumentation's, and an agent or a chain repeats the sum of its calls. The innermost span with usage counts.
 """
 
 from __future__ import annotations

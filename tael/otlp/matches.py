@@ -1,7 +1,7 @@
 """Compiles a predicate to a test of one span or log record, for live filters and other code that has the item in memory; pure.
 
-tael/model/predicate.py defines the meaning of predicates. An item is any object with the attributes of a Span or a LogRecord; attributes that
-the predicate does not need are not read, so an item may be decoded lazily.
+tael/model/predicate.py defines the meaning of predicates. An item is any object with the attributes of a Span or a LogRecord; attributes
+that the predicate does not need are not read, so an item may be decoded lazily.
 """
 
 from __future__ import annotations

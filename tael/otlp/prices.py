@@ -1,4 +1,5 @@
-"""The cost of an LLM call by its model's list prices, from ``prices.toml`` and a file that overrides it. Pure, except for reading the files.
+"""The cost of an LLM call by its model's list prices, from ``prices.toml`` and a file that overrides it. Pure, except for reading the
+files.
 
 ClickHouse computes the same if a query needs it (tael/storage/clickhouse/prices.py).
 """

@@ -82,7 +82,9 @@ def _fix_frame(frame: Any, done: _Repair) -> None:
 
 
 def _repaired(raw: bytes, kind: type[Message], done: _Repair) -> bytes:
-    """One item in a form that the strict parse accepts; the same object if it is valid. Raises DecodeError when it is broken in another way."""
+    """One item in a form that the strict parse accepts; the same object if it is valid. Raises DecodeError when it is broken in another
+    way.
+    """
     try:
         kind.FromString(raw)
     except DecodeError:

@@ -58,7 +58,8 @@ def _listed(places: list[str], count: int) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Scan:
-    """The result of a scan. ``items`` counts all items, including refused ones; ``warnings`` are for the client, about items that were accepted.
+    """The result of a scan. ``items`` counts all items, including refused ones; ``warnings`` are for the client, about items that were
+    accepted.
 
     ``far`` holds the positions of items whose time is far from now.
     """
@@ -148,8 +149,8 @@ def _reason(trace_id: bytes, span_id: bytes) -> str:
 def scan_logs(request: bytes, kept: Kept = EVERYTHING, near: Near = ALWAYS) -> Scan:
     """Parse an ExportLogsServiceRequest strictly. Records from before the retention are refused. Raises Rejected for an invalid request.
 
-    A record with invalid ids belongs to no trace, per the protocol (logs.proto, ``trace_id``), and the client gets a warning; a record without
-    a time has that of its arrival.
+    A record with invalid ids belongs to no trace, per the protocol (logs.proto, ``trace_id``), and the client gets a warning; a record
+    without a time has that of its arrival.
     """
     refusals, far, position, odd, example = Refusals(), set[int](), -1, 0, ""
     try:

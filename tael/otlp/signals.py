@@ -19,11 +19,12 @@ from tael.pb.payloads_pb2 import PayloadBatch
 
 @dataclass(frozen=True, slots=True)
 class Signal:
-    """``name`` is the signal's name in the WAL, ``rejected`` the response field with the number of refused items, ``items`` the word for them.
+    """``name`` is the signal's name in the WAL, ``rejected`` the response field with the number of refused items, ``items`` the word for
+    them.
 
-    ``stored`` is the class of a request as a WAL record holds it. If ``watched``, distinct attribute keys are counted, as senders choose them
-    freely, while those of metrics identify series. ``item`` is the class of what scopes hold; for metrics these are the metrics, whereas
-    ``items`` are data points.
+    ``stored`` is the class of a request as a WAL record holds it. If ``watched``, distinct attribute keys are counted, as senders choose
+    them freely, while those of metrics identify series. ``item`` is the class of what scopes hold; for metrics these are the metrics,
+    whereas ``items`` are data points.
     """
 
     name: str

@@ -22,8 +22,8 @@ _FRAME_BYTES = 6  # the size of a field's tag and of the longest length that a r
 class Part:
     """A part of a request, with ``items`` items, for one WAL (tael.model.lanes): the shard's main WAL or its second one.
 
-    ``identity`` is what a resent part is recognised by, if that is not all of its bytes. ``payloads`` are those that its items refer to; they
-    must be in the WAL before it.
+    ``identity`` is what a resent part is recognised by, if that is not all of its bytes. ``payloads`` are those that its items refer to;
+    they must be in the WAL before it.
     """
 
     shard: int
@@ -44,10 +44,11 @@ class _Opened:
 def split(
     request: bytes, shard_of: Callable[[bytes, bytes], int], max_bytes: int, refusals: Refusals, aside: Container[int] = ()
 ) -> list[Part]:
-    """Cut ``request`` into parts of at most ``max_bytes``, by the shard of each item, which ``shard_of`` derives from the item and its resource.
+    """Cut ``request`` into parts of at most ``max_bytes``, by the shard of each item, which ``shard_of`` derives from the item and its
+    resource.
 
-    Items at the positions in ``refusals`` are left out, and an item that fits into no part is added to them. Items at the positions in ``aside``
-    go to their shard's second WAL.
+    Items at the positions in ``refusals`` are left out, and an item that fits into no part is added to them. Items at the positions in
+    ``aside`` go to their shard's second WAL.
     """
     opened = _open(Envelope.FromString(request))
     if len(request) > max_bytes:

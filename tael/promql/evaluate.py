@@ -1,7 +1,7 @@
 """Evaluate a prepared expression over fetched data: numpy over series and steps, every step at once. Pure: no time, no I/O, no state.
 
-Each node gives a scalar, a string or a vector at each of its steps. Subqueries and step-invariant parts evaluate their operands at their own
-steps. Selectors go by absolute times, so the data may hold more than is needed.
+Each node gives a scalar, a string or a vector at each of its steps. Subqueries and step-invariant parts evaluate their operands at their
+own steps. Selectors go by absolute times, so the data may hold more than is needed.
 """
 
 from __future__ import annotations
@@ -48,9 +48,9 @@ from tael.vectors.values import Matrix, Scalar, Steps, Text, Value, Vector
 class Settings:
     """``lookback_ms`` is how old a sample may be; ``subquery_step_ms`` the step of a subquery that names none.
 
-    ``max_samples`` limits the samples that are read and, separately, the values that are held (series by steps; a native histogram counts by its
-    buckets). ``check`` is called at every node and raises when the query was cancelled or timed out. With ``delayed_names`` a name that a function
-    drops is kept until the end of the query, so that label functions can still read it; without, it is dropped at once.
+    ``max_samples`` limits the samples that are read and, separately, the values that are held (series by steps; a native histogram counts
+    by its buckets). ``check`` is called at every node and raises when the query was cancelled or timed out. With ``delayed_names`` a name
+    that a function drops is kept until the end of the query, so that label functions can still read it; without, it is dropped at once.
     """
 
     lookback_ms: int = 300_000
@@ -71,8 +71,8 @@ class Evaluated:
 def evaluate(expr: Expr, steps: Steps, fetched: Fetched, settings: Settings, query: str = "") -> Evaluated:
     """The value of ``expr`` at ``steps``. ``query`` is its text, to which the positions of annotations refer.
 
-    Raises Rejected, with Prometheus' messages, where the data does not allow the operation (two series with the same labels, a factor out of
-    range), and TooLarge beyond ``max_samples``.
+    Raises Rejected, with Prometheus' messages, where the data does not allow the operation (two series with the same labels, a factor out
+    of range), and TooLarge beyond ``max_samples``.
     """
     run = Evaluation(Leaves(fetched, settings.lookback_ms), settings, steps, Annotations(query))
     # Fetched samples count before anything is computed from them: in Prometheus, loading them is what hits the limit.
@@ -108,7 +108,8 @@ class Evaluation:
         value = self._value(node, steps)
         if isinstance(value, Vector):
             self.bounded(value.room)
-            # Dropping names may leave two series with the same labels: an error right here without delayed names, and only at the end with them.
+            # Dropping names may leave two series with the same labels: an error right here without delayed names, and only at the end with
+            # them.
             return value if self.settings.delayed_names else vectors.names_dropped(value)
         return value
 
@@ -308,7 +309,9 @@ class CallArguments:
 
 
 def _rule(matching: Matching) -> Rule:
-    """The rule for ``vectors.matching``. As in Prometheus, ``fill_left`` belongs to the many side, which with ``group_right`` is the right one."""
+    """The rule for ``vectors.matching``. As in Prometheus, ``fill_left`` belongs to the many side, which with ``group_right`` is the right
+    one.
+    """
     group = {"many-to-one": "left", "one-to-many": "right"}.get(matching.card, "")
     fills = (matching.fill_left, matching.fill_right)
     left, right = reversed(fills) if group == "right" else fills

@@ -20,12 +20,12 @@ class Fetched:
     ``samples`` has every selector of the prepared expression whose value is not in ``grids``, with all samples that any of its uses needs;
     more do no harm, because the evaluator goes by their times. Nodes compare without their position, so equal selectors share one entry.
 
-    ``grids`` has what shards evaluated, by the node (a selector for its lookback, or the call of a function over ``selector[range]``) and the
-    steps at which the evaluator reads it: the query's own; only the first one below a step-invariant node; a subquery's own below it.
+    ``grids`` has what shards evaluated, by the node (a selector for its lookback, or the call of a function over ``selector[range]``) and
+    the steps at which the evaluator reads it: the query's own; only the first one below a step-invariant node; a subquery's own below it.
     Offsets and ``@`` are in the grid's times, not in these. A selector inside ``timestamp(…)`` needs its samples.
 
-    ``info`` has, for each call of ``info``, the samples of the series that may enrich its first argument: those that match the second argument,
-    or ``target_info`` where that names no metric, over the first argument's steps and their lookback.
+    ``info`` has, for each call of ``info``, the samples of the series that may enrich its first argument: those that match the second
+    argument, or ``target_info`` where that names no metric, over the first argument's steps and their lookback.
     """
 
     samples: Mapping[VectorSelector, Samples]

@@ -1,4 +1,5 @@
-"""The connections of an HTTP listener: their maximum number, how long each may keep us waiting, and the answer to requests that are not HTTP.
+"""The connections of an HTTP listener: their maximum number, how long each may keep us waiting, and the answer to requests that are not
+HTTP.
 
 A slow client holds a connection and the bytes that it has sent. When all connections are in use, a new one replaces the one that has been
 silent longest, unless that one is waiting for our answer.

@@ -1,7 +1,8 @@
 """aiohttp for every service: the mapping of errors to statuses, JSON answers, and the endpoints that each process has.
 
 Rejected is 400 (TooLarge 413), Unauthenticated 401, Forbidden 403, NotFound 404, Overloaded 429, Unavailable 503, a passed deadline 504;
-429 and 503 carry ``Retry-After``. The native form of an error is ``{"error": text}``; an API family with another form passes its own ``describe``.
+429 and 503 carry ``Retry-After``. The native form of an error is ``{"error": text}``; an API family with another form passes its own
+``describe``.
 """
 
 from __future__ import annotations
@@ -129,10 +130,10 @@ async def serve(
 ) -> AsyncIterator[Address]:
     """Listen while the block runs, then finish accepted requests. Yields the address bound, with the port that the system chose.
 
-    ``auto_decompress=False`` leaves bodies compressed, for receivers that bound the decompressed size; ``read_bytes`` of a body are buffered
-    before its client has to wait. ``refuse_unread`` answers requests that are not HTTP. HTTP/2 connections (gRPC's) are handed to ``http2``,
-    which is ended once no new ones can arrive. The listener speaks TLS if ``limits`` name a certificate. Raises PortTaken, and BadSettings for
-    a certificate that cannot be used.
+    ``auto_decompress=False`` leaves bodies compressed, for receivers that bound the decompressed size; ``read_bytes`` of a body are
+    buffered before its client has to wait. ``refuse_unread`` answers requests that are not HTTP. HTTP/2 connections (gRPC's) are handed to
+    ``http2``, which is ended once no new ones can arrive. The listener speaks TLS if ``limits`` name a certificate. Raises PortTaken, and
+    BadSettings for a certificate that cannot be used.
     """
     limits = limits or ConnectionSettings()
     tls = ListenerTls.of(limits)

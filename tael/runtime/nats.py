@@ -64,7 +64,8 @@ class _Client(Client):
 async def connection(settings: NatsSettings, name: str) -> AsyncIterator[Client]:
     """A connection for the duration of the block.
 
-    The block starts as soon as the server answers, or after a few seconds without an answer; until there is one, every call raises Unavailable.
+    The block starts as soon as the server answers, or after a few seconds without an answer; until there is one, every call raises
+    Unavailable.
     """
     client = _Client()
     client.only_tls = any(url.startswith("tls:") for url in settings.nats_urls)
@@ -85,8 +86,8 @@ async def connection(settings: NatsSettings, name: str) -> AsyncIterator[Client]
 
 
 async def _leave_sick_servers(client: Client) -> None:
-    """Reconnect to another server of the cluster when the current one has had no JetStream for a while: a server that is cut off from the others
-    keeps its client connections and refuses everything.
+    """Reconnect to another server of the cluster when the current one has had no JetStream for a while: a server that is cut off from the
+    others keeps its client connections and refuses everything.
     """
     failures = 0
     while True:

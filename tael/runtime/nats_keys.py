@@ -50,7 +50,9 @@ class Keys:
 
 
 def keys_from(settings: NatsSettings) -> Callable[[], Keys | None]:
-    """A function that returns the current keys, to be called for each connection; None without a file. Raises BadSettings for an unusable file."""
+    """A function that returns the current keys, to be called for each connection; None without a file. Raises BadSettings for an unusable
+    file.
+    """
     if settings.nats_creds_file is None:
         return lambda: None
     return WatchedFile(settings.nats_creds_file, keys_of, NATS_CREDS_FILE).read

@@ -44,8 +44,8 @@ def configure_logging(settings: NodeSettings, target: str) -> None:
 
 
 def _one_line(_: object, __: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
-    """Escape unprintable characters of an event's message. Third-party libraries put input into their messages, and unlike values, which the
-    renderers quote, a message would be written as it is.
+    """Escape unprintable characters of an event's message. Third-party libraries put input into their messages, and unlike values, which
+    the renderers quote, a message would be written as it is.
     """
     message = event.get("event")
     if isinstance(message, str) and not message.isprintable():

@@ -25,7 +25,9 @@ def is_loopback(host: str) -> bool:
 
 
 def _is_unregistrable(host: str) -> bool:
-    """Whether nobody on the internet can make the name resolve to this machine: an address, a name without a dot, ``.internal`` or ``.localhost``."""
+    """Whether nobody on the internet can make the name resolve to this machine: an address, a name without a dot, ``.internal`` or
+    ``.localhost``.
+    """
     if "." not in host or host.endswith((".internal", ".localhost")):
         return True
     try:

@@ -90,8 +90,8 @@ class Server:
     async def end(self) -> None:
         """Accept no more calls, and return when the accepted ones have ended or the drain time is over. Calling it again does nothing.
 
-        For a moment new calls are refused with UNAVAILABLE, so that clients back off and retry. After its stop, gRPC itself would answer them
-        with CANCELLED, the status of a call that the client gave up.
+        For a moment new calls are refused with UNAVAILABLE, so that clients back off and retry. After its stop, gRPC itself would answer
+        them with CANCELLED, the status of a call that the client gave up.
         """
         if not self._draining.is_set():
             self._draining.set()

@@ -14,7 +14,9 @@ P = TypeVar("P")
 
 
 async def together(coroutines: Iterable[Coroutine[Any, Any, T]], *, name: str) -> list[T]:
-    """The results of all coroutines, in order. The first failure cancels the others and is raised itself, not in a group. ``name`` names the tasks."""
+    """The results of all coroutines, in order. The first failure cancels the others and is raised itself, not in a group. ``name`` names
+    the tasks.
+    """
     try:
         async with asyncio.TaskGroup() as group:
             tasks = [group.create_task(coroutine, name=name) for coroutine in coroutines]

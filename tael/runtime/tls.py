@@ -1,4 +1,6 @@
-"""TLS of listeners and of client connections. The files are watched (tael/runtime/watched.py), and new connections use their newest content."""
+"""TLS of listeners and of client connections. The files are watched (tael/runtime/watched.py), and new connections use their newest
+content.
+"""
 
 from __future__ import annotations
 
@@ -69,9 +71,9 @@ class ListenerTls:
 class ClientTls:
     """The TLS of this process's own connections: the CAs trusted besides the system's, and the client certificate.
 
-    ``context`` stays the same object: a client gets it once, and ``refresh``, called before the client reconnects, loads changed files into it.
-    ``generation`` counts the loads, for clients that take only paths. A CA that was removed from the file stays trusted until the process
-    restarts. Raises BadSettings for files that cannot be used.
+    ``context`` stays the same object: a client gets it once, and ``refresh``, called before the client reconnects, loads changed files into
+    it. ``generation`` counts the loads, for clients that take only paths. A CA that was removed from the file stays trusted until the
+    process restarts. Raises BadSettings for files that cannot be used.
     """
 
     def __init__(self, settings: TrustSettings) -> None:

@@ -26,8 +26,8 @@ def reason(error: Exception) -> str:
 class WatchedFiles(Generic[T]):
     """A value that ``make`` builds from files (by the setting that names each), and rebuilds when one of them changes.
 
-    ``make`` raises OSError, ValueError or Rejected for unusable files, and ``why`` turns that into words. Raises BadSettings when the files are
-    unusable at the start.
+    ``make`` raises OSError, ValueError or Rejected for unusable files, and ``why`` turns that into words. Raises BadSettings when the files
+    are unusable at the start.
     """
 
     def __init__(self, files: Mapping[str, Path], make: Callable[[], T], why: Callable[[Exception], str] = reason) -> None:
@@ -69,7 +69,9 @@ class WatchedFiles(Generic[T]):
 
 
 class WatchedFile(WatchedFiles[T]):
-    """The value that ``parse`` makes of one file's text. ``parse`` raises Rejected for a bad text; ``variable`` names the file's setting."""
+    """The value that ``parse`` makes of one file's text. ``parse`` raises Rejected for a bad text; ``variable`` names the file's
+    setting.
+    """
 
     def __init__(self, path: Path, parse: Callable[[str], T], variable: str) -> None:
         super().__init__({variable: path}, lambda: parse(path.read_text()))

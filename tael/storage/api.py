@@ -83,8 +83,8 @@ class LogCursor:
 class LogQuery:
     """Log records with a time in the range that satisfy the predicate, newest first or ``oldest_first``.
 
-    ``streams`` restricts them to streams whose labels match. ``unknown`` and ``known_if`` restrict them to records for which a shard would have to
-    read the line to learn at least one of these facts, or that do not satisfy the predicate.
+    ``streams`` restricts them to streams whose labels match. ``unknown`` and ``known_if`` restrict them to records for which a shard would
+    have to read the line to learn at least one of these facts, or that do not satisfy the predicate.
     """
 
     time_range: TimeRange
@@ -99,13 +99,14 @@ class LogQuery:
 
 @dataclass(frozen=True, slots=True)
 class LogCounts:
-    """A request to count the records of each stream in each slot or, without ``by_stream``, of all streams together, whose rows then have no labels.
+    """A request to count the records of each stream in each slot or, without ``by_stream``, of all streams together, whose rows then have
+    no labels.
 
-    Counted are records that satisfy ``predicate``, in streams whose labels match ``streams``. Records for which a shard knows all the facts in
-    ``known`` without reading the line, and that satisfy ``known_if``, are counted separately from the others, with ``by_level`` separately for each level, and
-    separately by ``texts``: of each of these regular expressions the text of its group where it first matches in the body, empty where it does not. Slots are
-    ``slot_ns`` long and begin with the range. ``sizes`` requests the bytes of bodies, which are 0 otherwise. Streams that agree in all of
-    ``labels`` may be counted as one, with the labels of any of them.
+    Counted are records that satisfy ``predicate``, in streams whose labels match ``streams``. Records for which a shard knows all the facts
+    in ``known`` without reading the line, and that satisfy ``known_if``, are counted separately from the others, with ``by_level``
+    separately for each level, and separately by ``texts``: of each of these regular expressions the text of its group where it first
+    matches in the body, empty where it does not. Slots are ``slot_ns`` long and begin with the range. ``sizes`` requests the bytes of
+    bodies, which are 0 otherwise. Streams that agree in all of ``labels`` may be counted as one, with the labels of any of them.
     """
 
     time_range: TimeRange
@@ -122,8 +123,9 @@ class LogCounts:
 
 
 class LogCount(NamedTuple):
-    """One group in one slot. ``known`` is whether all the facts in ``LogCounts.known`` are known of its lines and they satisfy ``LogCounts.known_if``;
-    ``bytes`` is the size of the bodies as stored; ``level`` is empty unless it is known and was requested, and so are ``texts``.
+    """One group in one slot. ``known`` is whether all the facts in ``LogCounts.known`` are known of its lines and they satisfy
+    ``LogCounts.known_if``; ``bytes`` is the size of the bodies as stored; ``level`` is empty unless it is known and was requested, and so
+    are ``texts``.
     """
 
     labels: Labels
@@ -149,8 +151,8 @@ class ServiceStats:
 class SpanReader(Protocol):
     """Reads spans of one shard, or of several composed as one.
 
-    Every method raises Retryable when no shard could be queried, Rejected for a query that no shard can answer as it stands, and TooLarge for one
-    whose answer exceeds what a shard returns.
+    Every method raises Retryable when no shard could be queried, Rejected for a query that no shard can answer as it stands, and TooLarge
+    for one whose answer exceeds what a shard returns.
     """
 
     async def find_spans(self, tenant: str, query: SpanQuery) -> Answer[list[Span]]:
@@ -166,7 +168,8 @@ class SpanReader(Protocol):
     ) -> Answer[list[Span]]:
         """Every span of the trace ordered by start, then span id; for an unknown id an empty list, not an error.
 
-        Raises TraceTooLong when one shard has more than ``most`` spans of the trace, copies included, and MUST NOT read many more to find out.
+        Raises TraceTooLong when one shard has more than ``most`` spans of the trace, copies included, and MUST NOT read many more to find
+        out.
 
         ``time_range`` is a hint of where to look: a trace that overlaps it MUST be returned whole.
         """
@@ -175,8 +178,8 @@ class SpanReader(Protocol):
     async def list_services(self, tenant: str, time_range: TimeRange) -> Answer[list[ServiceStats]]:
         """The services with a span that started in the range, by name; a trace that two services share counts for each.
 
-        Spans, errors and durations MUST be exact. The number of traces is exact while it is small and an estimate (with a standard error of at most
-        2 %) when it is large.
+        Spans, errors and durations MUST be exact. The number of traces is exact while it is small and an estimate (with a standard error of
+        at most 2 %) when it is large.
         """
         ...
 
@@ -184,8 +187,8 @@ class SpanReader(Protocol):
 class LogReader(Protocol):
     """Reads log records of one shard, or of several composed as one.
 
-    Every method raises Retryable when no shard could be queried, Rejected for a query that no shard can answer as it stands, and TooLarge for one
-    whose answer exceeds what a shard returns.
+    Every method raises Retryable when no shard could be queried, Rejected for a query that no shard can answer as it stands, and TooLarge
+    for one whose answer exceeds what a shard returns.
     """
 
     async def find_logs(self, tenant: str, query: LogQuery) -> Answer[list[LogRecord]]:
@@ -211,10 +214,11 @@ class LogReader(Protocol):
         ...
 
     async def list_streams(self, tenant: str, selection: Selection, limit: int) -> Answer[list[LogStream]]:
-        """The streams that match and may have a record in the range (to the hour), ordered by labels, each once; at most ``limit`` unless that is 0.
+        """The streams that match and may have a record in the range (to the hour), ordered by labels, each once; at most ``limit`` unless
+        that is 0.
 
-        Several shards may have records of the same stream. ``records`` and ``bytes`` count every record, as written, in the hours that the range
-        touches.
+        Several shards may have records of the same stream. ``records`` and ``bytes`` count every record, as written, in the hours that the
+        range touches.
         """
         ...
 
@@ -222,9 +226,9 @@ class LogReader(Protocol):
 class SeriesReader(Protocol):
     """Reads series of one shard, or of several composed as one. Times are milliseconds; ranges exclude their start and include their end.
 
-    A series is on one shard. Where two shards nevertheless know the same labels, the composition MUST return one series made of both.
-    Every method raises Retryable when no shard could be queried, Rejected for a query that no shard can answer as it stands, and TooLarge for
-    one that exceeds a limit.
+    A series is on one shard. Where two shards nevertheless know the same labels, the composition MUST return one series made of both. Every
+    method raises Retryable when no shard could be queried, Rejected for a query that no shard can answer as it stands, and TooLarge for one
+    that exceeds a limit.
     """
 
     async def select(self, tenant: str, selection: Selection, max_samples: int) -> Answer[Samples]:
@@ -238,8 +242,8 @@ class SeriesReader(Protocol):
     async def grid(self, tenant: str, request: GridRequest, max_series: int) -> Answer[Grid] | None:
         """``request`` evaluated where the samples are, with the results of Prometheus' function. Series without any value are left out.
 
-        None when a native histogram matches or when the shard's function is not exact for these values: the caller evaluates the samples itself.
-        Raises TooLarge beyond ``max_series``.
+        None when a native histogram matches or when the shard's function is not exact for these values: the caller evaluates the samples
+        itself. Raises TooLarge beyond ``max_series``.
         """
         ...
 
@@ -265,8 +269,8 @@ class SeriesReader(Protocol):
 
 
 class Total(NamedTuple, Generic[T]):
-    """A running total of increments as of its last sample: that sample's time and value, and the last batch of the WAL that is included in it
-    (0 when none is known, TOTAL_BETWEEN when the sample is not the last one of its batch).
+    """A running total of increments as of its last sample: that sample's time and value, and the last batch of the WAL that is included in
+    it (0 when none is known, TOTAL_BETWEEN when the sample is not the last one of its batch).
     """
 
     time_ms: int
@@ -283,8 +287,8 @@ class TotalsReader(Protocol):
     async def last_samples(self, tenant: str, series: Sequence[tuple[int, int]], since_ms: int) -> Mapping[int, Total[float]]:
         """The total of each series, by series id; none for a series without a sample. Stale markers do not count.
 
-        ``series`` are metric and series ids. Samples before ``since_ms`` may be missed. Everything written before the call MUST be seen and, of
-        two samples at the same time, only the one that was written last.
+        ``series`` are metric and series ids. Samples before ``since_ms`` may be missed. Everything written before the call MUST be seen
+        and, of two samples at the same time, only the one that was written last.
         """
         ...
 
@@ -296,8 +300,9 @@ class TotalsReader(Protocol):
 class SpanCountReader(Protocol):
     """Counts spans for span metrics, on one shard or several; a trace is on one shard.
 
-    Slots end at multiples of ``slot_ms``, which is a multiple of 15 seconds; the last one does not end after ``end_ms``. Several rows may belong
-    to the same group, slot and bucket. Every method raises TooLarge beyond ``max_rows``, and Retryable when no shard could be queried.
+    Slots end at multiples of ``slot_ms``, which is a multiple of 15 seconds; the last one does not end after ``end_ms``. Several rows may
+    belong to the same group, slot and bucket. Every method raises TooLarge beyond ``max_rows``, and Retryable when no shard could be
+    queried.
     """
 
     async def count_calls(self, tenant: str, start_ms: int, end_ms: int, slot_ms: int, max_rows: int) -> Answer[SpanCounts]:
@@ -314,8 +319,9 @@ class SpanCountReader(Protocol):
     async def count_edges(self, tenant: str, start_ms: int, end_ms: int, slot_ms: int, max_rows: int) -> Answer[SpanCounts]:
         """Calls from one service to another: a client's or producer's span with a child that is a server's or consumer's.
 
-        Counted by (client, server, connection type, ``failed`` or empty, and the side whose duration is counted: ``client`` or ``server``), in the
-        buckets of EDGE_BOUNDS, within the range only. Beyond some millions of spans a shard samples its traces, and its counts are estimates.
+        Counted by (client, server, connection type, ``failed`` or empty, and the side whose duration is counted: ``client`` or ``server``),
+        in the buckets of EDGE_BOUNDS, within the range only. Beyond some millions of spans a shard samples its traces, and its counts are
+        estimates.
         """
         ...
 
@@ -347,7 +353,9 @@ class AskedShard(Protocol[R_co]):
         ...
 
     async def ask(self, question: Callable[[R_co], Awaitable[Answer[T]]]) -> Answer[T]:
-        """Call ``question`` with the shard's reader and return the answer. It may be called more than once, and MUST NOT change anything."""
+        """Call ``question`` with the shard's reader and return the answer. It may be called more than once, and MUST NOT change
+        anything.
+        """
         ...
 
 

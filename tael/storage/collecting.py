@@ -11,7 +11,9 @@ from tael.storage.erase import Erasure, Selection
 
 @dataclass(frozen=True, slots=True)
 class Stray:
-    """A payload that an item in hour ``hour_ns`` refers to but that hour does not hold: it was posted by hand, or belongs to another hour."""
+    """A payload that an item in hour ``hour_ns`` refers to but that hour does not hold: it was posted by hand, or belongs to
+    another hour.
+    """
 
     tenant: str
     sha256: bytes
@@ -20,8 +22,8 @@ class Stray:
 
 @dataclass(frozen=True, slots=True)
 class Due:
-    """Payloads of an hour that nothing referred to at ``since_ns`` or refers to now: the copies that came by then may be deleted. Without hashes,
-    all payloads of the hour.
+    """Payloads of an hour that nothing referred to at ``since_ns`` or refers to now: the copies that came by then may be deleted. Without
+    hashes, all payloads of the hour.
     """
 
     tenant: str
@@ -43,11 +45,14 @@ class Due:
 class CollectStore(Protocol):
     """One shard's payloads and references to them, in the hot and rolling tables. Times are nanoseconds since the epoch.
 
-    Any process may repeat any method at any time. Every method raises Retryable when the shard does not answer, and Rejected when it refuses for good.
+    Any process may repeat any method at any time. Every method raises Retryable when the shard does not answer, and Rejected when it
+    refuses for good.
     """
 
     async def seen_empty(self) -> int | None:
-        """When the shard had an index of references and no row that could refer to a payload; None if it never did, or is declared whole already."""
+        """When the shard had an index of references and no row that could refer to a payload; None if it never did, or is declared whole
+        already.
+        """
         ...
 
     async def declare_whole(self, seen_empty: int) -> None:

@@ -15,7 +15,9 @@ StreamHour: TypeAlias = tuple[int, int]
 
 @dataclass(frozen=True, slots=True)
 class Erasure:
-    """The data of a tenant to delete, as far as it came by ``before_ns``. ``value`` is a trace id in hex, a user or a session; it is unused for a tenant."""
+    """The data of a tenant to delete, as far as it came by ``before_ns``. ``value`` is a trace id in hex, a user or a session; it is unused
+    for a tenant.
+    """
 
     tenant: str
     kind: Literal["trace", "user", "session", "tenant"]
@@ -27,7 +29,8 @@ class Erasure:
 class Selection:
     """A part of an erasure: the rows of these traces or, without traces, the rows that are in no such trace (see ``erase_rest``).
 
-    With ``hour_ns`` it is only payloads of that hour that came by ``before_ns``: those of ``hashes``, or all of them when ``hashes`` is empty.
+    With ``hour_ns`` it is only payloads of that hour that came by ``before_ns``: those of ``hashes``, or all of them when ``hashes`` is
+    empty.
     """
 
     what: Erasure
@@ -38,7 +41,9 @@ class Selection:
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """What a deletion of a tenant leaves because rows in the cold tier came after the request: traces with spans, and streams with log records in an hour."""
+    """What a deletion of a tenant leaves because rows in the cold tier came after the request: traces with spans, and streams with log
+    records in an hour.
+    """
 
     traces: Collection[bytes] = ()
     streams: Collection[StreamHour] = ()
@@ -72,7 +77,8 @@ class Selected:
 class EraseStore(Protocol):
     """One shard's rows, in every hot table and rolling table.
 
-    Any process may repeat any method at any time. Every method raises Retryable when the shard does not answer, and Rejected when it refuses for good.
+    Any process may repeat any method at any time. Every method raises Retryable when the shard does not answer, and Rejected when it
+    refuses for good.
     """
 
     async def next_traces(self, what: Erasure, limit: int) -> Sequence[bytes]:
@@ -91,10 +97,11 @@ class EraseStore(Protocol):
         ...
 
     async def erase_rest(self, what: Erasure, kept: Kept | None = None) -> int:
-        """Delete what is in no such trace and return how many rows: log records of the user or session and what suggestions remember of them, or all
-        data of a tenant but its payloads.
+        """Delete what is in no such trace and return how many rows: log records of the user or session and what suggestions remember of
+        them, or all data of a tenant but its payloads.
 
-        The index of the tenant's traces, and its streams, stay where later rows need them, in the hot tier or as ``kept`` says; all of them if it is None.
+        The index of the tenant's traces, and its streams, stay where later rows need them, in the hot tier or as ``kept`` says; all of them
+        if it is None.
         """
         ...
 
@@ -103,8 +110,8 @@ class EraseStore(Protocol):
         ...
 
     async def condemn(self, what: Erasure, items: Sequence[bytes], cause: Cause) -> None:
-        """Condemn the payloads to which these items (traces or loose log records) or all rows of a tenant refer up to ``before_ns``, then delete the
-        references.
+        """Condemn the payloads to which these items (traces or loose log records) or all rows of a tenant refer up to ``before_ns``, then
+        delete the references.
 
         Payloads that something else refers to are spared at the second look (CollectStore).
         """
@@ -150,8 +157,8 @@ class ColdEraseStore(Protocol):
         ...
 
     async def rewrite(self, selection: Selection, files: Sequence[ColdFile], generation: int, pace: Pace) -> ColdFile:
-        """Write one file with the remaining rows of several files of one hour and tenant, and read it back. Of rows with the same key, that of the
-        latest generation is kept.
+        """Write one file with the remaining rows of several files of one hour and tenant, and read it back. Of rows with the same key, that
+        of the latest generation is kept.
 
         At least one row MUST remain: a file without rows cannot be read back.
         """

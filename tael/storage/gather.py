@@ -1,4 +1,6 @@
-"""Asking several readers one question at once and gathering their answers: of shards, some of which may be missing, or of readers that must all answer."""
+"""Asking several readers one question at once and gathering their answers: of shards, some of which may be missing, or of readers that must
+all answer.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +29,9 @@ class Gathered(Generic[T]):
 
 @dataclass(frozen=True, slots=True)
 class Part(Generic[T]):
-    """One reader's answer out of those that make up a whole. ``done`` of the ``asked`` readers have answered or failed, this one included."""
+    """One reader's answer out of those that make up a whole. ``done`` of the ``asked`` readers have answered or failed, this one
+    included.
+    """
 
     value: T
     done: int
@@ -55,7 +59,8 @@ class Merged(Generic[R]):
 
 
 class Shards(Generic[R]):
-    """See Gather: the shards of one signal. A shard that fails, or has not answered within ``deadline_seconds``, is missing from the answer.
+    """See Gather: the shards of one signal. A shard that fails, or has not answered within ``deadline_seconds``, is missing from the
+    answer.
 
     Raises Unavailable when no shard answered, and Rejected as soon as one shard rejects the question.
     """
@@ -65,7 +70,9 @@ class Shards(Generic[R]):
         self._deadline_seconds = deadline_seconds
 
     def use(self, shards: Sequence[AskedShard[R]]) -> None:
-        """Ask these shards from the next question on, after the shard map has grown. Questions under way keep the shards that they began with."""
+        """Ask these shards from the next question on, after the shard map has grown. Questions under way keep the shards that they began
+        with.
+        """
         self._shards = tuple(shards)
 
     async def ask(self, question: Callable[[R], Awaitable[Answer[T]]], on_part: Callable[[Part[T]], None] | None = None) -> Gathered[T]:

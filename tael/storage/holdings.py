@@ -12,9 +12,9 @@ from tael.storage.gather import Merged
 class Holding(NamedTuple):
     """The stored data of one signal of one tenant.
 
-    ``items`` is the number of spans, log records or samples (of rollups, the rows); ``hot_bytes`` the approximate size of its rows in all tables on disk, and
-    ``cold_bytes`` the size of its files. ``oldest_ns`` and ``oldest_end_ns`` bound the partition or hour of files that expires next, which frees
-    ``oldest_bytes``.
+    ``items`` is the number of spans, log records or samples (of rollups, the rows); ``hot_bytes`` the approximate size of its rows in all
+    tables on disk, and ``cold_bytes`` the size of its files. ``oldest_ns`` and ``oldest_end_ns`` bound the partition or hour of files that
+    expires next, which frees ``oldest_bytes``.
     """
 
     tenant: str

@@ -17,8 +17,8 @@ class LlmReader(Protocol):
     async def calls(self, tenant: str, time_range: TimeRange, max_rows: int) -> Answer[LlmCalls]:
         """Every span of an LLM call, tool or agent that started in the range, in no order.
 
-        A span that names no session, user or agent takes it from its nearest ancestor that does. Raises TooLarge when the traces of these spans
-        have more than ``max_rows`` spans.
+        A span that names no session, user or agent takes it from its nearest ancestor that does. Raises TooLarge when the traces of these
+        spans have more than ``max_rows`` spans.
         """
         ...
 

@@ -3,8 +3,8 @@
     gen_ai_client_token_usage_bucket _sum _count   LABELS, gen_ai_token_type (input, output), le
     gen_ai_client_cost_usd_total                   LABELS
 
-Counters start at zero at the beginning of the range and never fall within it. A series begins with a zero before its first count and ends ten minutes
-after its last one.
+Counters start at zero at the beginning of the range and never fall within it. A series begins with a zero before its first count and ends
+ten minutes after its last one.
 """
 
 from __future__ import annotations

@@ -15,8 +15,8 @@ from tael.storage.merge import once_each
 Form: TypeAlias = Literal["json", "otlp", "proto_json", "otlp_json", "jaeger"]
 """The encoding of a span, in all cases without its origin.
 
-``json`` is the native API's JSON up to ``flags``, without the closing brace; ``otlp`` is OTLP's protobuf; ``proto_json`` is protobuf's JSON of it (ids in
-base64, enums as names) and ``otlp_json`` OTLP's (ids in hex, enums as numbers); ``jaeger`` is Jaeger's JSON up to ``logs``.
+``json`` is the native API's JSON up to ``flags``, without the closing brace; ``otlp`` is OTLP's protobuf; ``proto_json`` is protobuf's JSON
+of it (ids in base64, enums as names) and ``otlp_json`` OTLP's (ids in hex, enums as numbers); ``jaeger`` is Jaeger's JSON up to ``logs``.
 """
 
 
@@ -38,8 +38,8 @@ BEGIN: Final = Key(-(1 << 63), 0)
 
 @dataclass(frozen=True, slots=True)
 class Outline:
-    """The number of distinct spans of a trace, whether any belongs to an LLM call, and the keys at which the trace can be cut, ascending from its first
-    span.
+    """The number of distinct spans of a trace, whether any belongs to an LLM call, and the keys at which the trace can be cut, ascending
+    from its first span.
     """
 
     spans: int
@@ -67,7 +67,8 @@ class Origin:
 
 @dataclass(frozen=True, slots=True)
 class Slice:
-    """The spans of a part in order of their keys, each once. ``bodies`` are bytes in the requested form, or a Span that the shard cannot put into it.
+    """The spans of a part in order of their keys, each once. ``bodies`` are bytes in the requested form, or a Span that the shard cannot
+    put into it.
 
     ``origins[origin_ids[i]]`` is the origin of span ``i``. Of two copies of a span the one with the higher rank is the more complete.
     """
@@ -82,8 +83,8 @@ class Slice:
 class LongTraceReader(Protocol):
     """Reads traces of one shard, or of several composed as one, a part at a time. Raises the errors of SpanReader.
 
-    Every part is read as it is at the time of its call. Each span of a trace MUST be in exactly one of the parts between the bounds of its outline, as its
-    most complete copy if it was sent more than once, even if hours move between the tiers meanwhile.
+    Every part is read as it is at the time of its call. Each span of a trace MUST be in exactly one of the parts between the bounds of its
+    outline, as its most complete copy if it was sent more than once, even if hours move between the tiers meanwhile.
     """
 
     async def outline(self, tenant: str, trace_id: bytes, most: int, step: int) -> Answer[Outline]:
@@ -104,7 +105,9 @@ class LongTraceReader(Protocol):
 
 
 def merge_outlines(outlines: Sequence[Outline]) -> Outline:
-    """The outlines of several shards as one. A span with copies on two shards, because the shard map grew between them, is counted twice."""
+    """The outlines of several shards as one. A span with copies on two shards, because the shard map grew between them, is
+    counted twice.
+    """
     bounds = list(heapq.merge(*(one.bounds for one in outlines)))
     return Outline(sum(one.spans for one in outlines), any(one.calls for one in outlines), bounds)
 

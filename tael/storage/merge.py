@@ -29,8 +29,8 @@ def oldest_first(span: Span) -> tuple[int, bytes]:
 
 
 def once_each(spans: Iterable[Span]) -> list[Span]:
-    """One span for each (trace id, span id, start). A span that was sent more than once, at its start and at its end or in two requests, is represented
-    by its most complete copy.
+    """One span for each (trace id, span id, start). A span that was sent more than once, at its start and at its end or in two requests, is
+    represented by its most complete copy.
     """
     kept: dict[tuple[bytes, bytes, int], Span] = {}
     for span in spans:
@@ -42,7 +42,9 @@ def once_each(spans: Iterable[Span]) -> list[Span]:
 
 
 def most_complete(spans: Iterable[Span], matching: Iterable[Span]) -> list[Span]:
-    """Those of ``spans``, once each, whose most complete copy is among ``matching``: a less complete copy may match although the span does not."""
+    """Those of ``spans``, once each, whose most complete copy is among ``matching``: a less complete copy may match although the span does
+    not.
+    """
     matches = {_identity(span): span for span in once_each(matching)}
     best = ((span, matches.get(_identity(span))) for span in once_each(spans))
     return [match for span, match in best if match is not None and _completeness(match) >= _completeness(span)]
@@ -53,7 +55,9 @@ def _identity(span: Span) -> tuple[bytes, bytes, int]:
 
 
 def _completeness(span: Span) -> tuple[bool, int, int, int]:
-    """The larger, the more complete: first spans that have ended, then those with more attributes, events and links, then those that end later."""
+    """The larger, the more complete: first spans that have ended, then those with more attributes, events and links, then those that end
+    later.
+    """
     details = len(span.attributes) + len(span.events) + len(span.links)
     return (span.end_ns >= span.start_ns, details, span.end_ns, span.status_code)
 

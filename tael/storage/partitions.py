@@ -24,7 +24,9 @@ class PartitionSize:
 
 @dataclass(frozen=True, slots=True)
 class DetachedPart:
-    """A part that no statement reads. ``reason`` is the engine's word (``broken-on-start``, ``noquorum``, …), or "" for a part that was detached by hand."""
+    """A part that no statement reads. ``reason`` is the engine's word (``broken-on-start``, ``noquorum``, …), or "" for a part that was
+    detached by hand.
+    """
 
     table: str
     name: str
@@ -48,7 +50,9 @@ class SchemaStore(Protocol):
         ...
 
     async def is_migrated(self) -> bool:
-        """Whether the shard has this version's schema; False for a new disk. Cheap enough to be called now and then. Raises as ``migrate`` does."""
+        """Whether the shard has this version's schema; False for a new disk. Cheap enough to be called now and then. Raises as ``migrate``
+        does.
+        """
         ...
 
     async def list_partitions(self) -> list[PartitionSize]:

@@ -14,7 +14,9 @@ class PayloadReader(Protocol):
     """Reads payloads by the SHA-256 of their contents. Raises the errors of SpanReader."""
 
     async def get_payloads(self, tenant: str, hashes: Collection[bytes], time_range: TimeRange = ALL_TIME) -> Answer[dict[bytes, bytes]]:
-        """The whole contents of those payloads that the tenant has, by hash. Payloads that an item in the range refers to MUST be found, others may be."""
+        """The whole contents of those payloads that the tenant has, by hash. Payloads that an item in the range refers to MUST be found,
+        others may be.
+        """
         ...
 
 

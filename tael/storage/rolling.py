@@ -55,7 +55,9 @@ class RollStore(Protocol):
         ...
 
     async def roll_up(self, raw: ColdFile, generation: int, pace: Pace) -> tuple[ColdFile, int]:
-        """Write the rollup of a file and read it back. Returns the rollup as it was read, and the number of raw rows that its rows stand for."""
+        """Write the rollup of a file and read it back. Returns the rollup as it was read, and the number of raw rows that its rows stand
+        for.
+        """
         ...
 
     async def gather(self, files: Sequence[ColdFile], generation: int, pace: Pace) -> ColdFile:
@@ -63,7 +65,7 @@ class RollStore(Protocol):
         ...
 
     async def merge(self, files: Sequence[ColdFile], generation: int, pace: Pace) -> ColdFile:
-        """Write one file with the rows of several files of one hour and tenant, and read it back. Of rows with the same key, that of the latest
-        generation is kept.
+        """Write one file with the rows of several files of one hour and tenant, and read it back. Of rows with the same key, that of the
+        latest generation is kept.
         """
         ...

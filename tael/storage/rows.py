@@ -13,7 +13,9 @@ class RowStore(Protocol):
     """One shard's rows by tenant. Every method raises Retryable when the shard does not answer, and Rejected when it refuses for good."""
 
     async def count_rows(self, partitions: Sequence[PartitionSize], tenants: Tenants) -> Mapping[PartitionSize, int]:
-        """The number of rows of these tenants in each partition; ``partitions`` are all of one table. A partition without such rows may be left out."""
+        """The number of rows of these tenants in each partition; ``partitions`` are all of one table. A partition without such rows may be
+        left out.
+        """
         ...
 
     async def delete_rows(self, partition: PartitionSize, tenants: Tenants) -> None:

@@ -14,7 +14,9 @@ Ordered = TypeVar("Ordered", Labels, str)
 
 
 def samples(parts: Sequence[Samples]) -> Samples:
-    """All series by labels. A series that several parts know gets the samples of all of them; of samples at the same time, the last part's."""
+    """All series by labels. A series that several parts know gets the samples of all of them; of samples at the same time, the
+    last part's.
+    """
     parts = [part for part in parts if len(part.labels)]
     if not parts:
         return Samples([], np.zeros(1, np.int64), np.empty(0, np.int64), np.empty(0))
@@ -75,7 +77,9 @@ def _last_of_a_time(series: Longs, times: Longs) -> Any:
 
 
 def _histograms(parts: Sequence[Samples]) -> tuple[Longs | None, Any]:
-    """Positions and histograms of all parts, (None, None) if no part has any. A position is an index into the histograms, -1 for a float sample."""
+    """Positions and histograms of all parts, (None, None) if no part has any. A position is an index into the histograms, -1 for a float
+    sample.
+    """
     several = [part.histograms for part in parts if part.histograms is not None]
     if not several:
         return None, None

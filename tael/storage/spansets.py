@@ -33,21 +33,26 @@ class SpansetReader(Protocol):
         *,
         on_part: Callable[[Part[list[FoundTrace]]], None] | None = None,
     ) -> Answer[list[FoundTrace]]:
-        """The newest ``limit`` traces that match the search and overlap the range, newest first, with at most ``max_spans`` spans a spanset (0: all).
+        """The newest ``limit`` traces that match the search and overlap the range, newest first, with at most ``max_spans`` spans a spanset
+        (0: all).
 
-        MUST evaluate whole traces: spans outside of the range count. ``on_part`` MAY be called with parts of the answer as they arrive: each a
-        list of whole traces in the same order, no trace in two of them.
+        MUST evaluate whole traces: spans outside of the range count. ``on_part`` MAY be called with parts of the answer as they arrive:
+        each a list of whole traces in the same order, no trace in two of them.
         """
         ...
 
     async def sum_spans(
         self, tenant: str, query: Query, function: MetricsAggregate, grid: Grid, max_series: int, exemplars: int
     ) -> Answer[dict[Labels, Sums]]:
-        """The sums of a metrics function over the query's spans, by group: at most ``max_series`` groups, each with at most ``exemplars`` exemplars."""
+        """The sums of a metrics function over the query's spans, by group: at most ``max_series`` groups, each with at most ``exemplars``
+        exemplars.
+        """
         ...
 
     async def compare_spans(self, tenant: str, query: Query, compare: Compare, grid: Grid) -> Answer[Counts]:
-        """How often each value of each attribute occurs on the query's spans, counted separately for those that ``compare`` selects and the others."""
+        """How often each value of each attribute occurs on the query's spans, counted separately for those that ``compare`` selects and the
+        others.
+        """
         ...
 
     async def tag_names(
@@ -55,8 +60,8 @@ class SpansetReader(Protocol):
     ) -> Answer[dict[Scope, set[str]]]:
         """The attribute keys of each scope, at most ``limit``, on the spans that satisfy a predicate.
 
-        When the predicate selects everything and the range has very many spans, keys from elsewhere in the same hours MAY be included and rare
-        keys MAY be missing.
+        When the predicate selects everything and the range has very many spans, keys from elsewhere in the same hours MAY be included and
+        rare keys MAY be missing.
         """
         ...
 

@@ -1,7 +1,7 @@
 """Columns: the values of an attribute or an expression for many spans at once.
 
-An attribute may have a different type on every span, so a column holds an array for each type with a mask of the spans that have it, just as
-the hot tier keeps a map for each type. A span in no mask has nil. Lists are few, and kept separately as Python lists.
+An attribute may have a different type on every span, so a column holds an array for each type with a mask of the spans that have it, just
+as the hot tier keeps a map for each type. A span in no mask has nil. Lists are few, and kept separately as Python lists.
 """
 
 from __future__ import annotations

@@ -29,7 +29,9 @@ def add(into: Counts, counts: Counts) -> None:
 
 
 def series(counts: Counts, top: int) -> list[Series]:
-    """Of each attribute its ``top`` most frequent values, for the selection and the baseline, and how many spans have the attribute at all."""
+    """Of each attribute its ``top`` most frequent values, for the selection and the baseline, and how many spans have the
+    attribute at all.
+    """
     found: list[Series] = []
     for selected in (False, True):
         word = "selection" if selected else "baseline"

@@ -1,8 +1,8 @@
 """Field expressions over a block's spans, all at once.
 
-A comparison is false where a side is nil or the types cannot be compared, whatever the operator, even ``!=``. Numbers are compared by value,
-whatever their type. A list matches where one of its elements does, for ``!=`` and ``!~`` too; of several of these joined by ``&&`` the same element
-must satisfy all, so ``.a != "x" && .a != "y"`` asks for another value than these.
+A comparison is false where a side is nil or the types cannot be compared, whatever the operator, even ``!=``. Numbers are compared by
+value, whatever their type. A list matches where one of its elements does, for ``!=`` and ``!~`` too; of several of these joined by ``&&``
+the same element must satisfy all, so ``.a != "x" && .a != "y"`` asks for another value than these.
 
 Fields of events and links make a row of each event and link, and a span matches when one of its rows does: two conditions on events in one
 expression must hold for the same event, as in Tempo.

@@ -1,8 +1,8 @@
 """The tokens of TraceQL.
 
 An attribute's name runs from its scope's dot to the next space, bracket, comma or operator character, so ``span.a+b`` is one name and
-``span.a + b`` a sum. Parts of it may be quoted: ``span."my key"``. Comments, ``// to the end of the line`` and ``/* between */``, may stand where
-spaces may.
+``span.a + b`` a sum. Parts of it may be quoted: ``span."my key"``. Comments, ``// to the end of the line`` and ``/* between */``, may stand
+where spaces may.
 """
 
 from __future__ import annotations
@@ -35,8 +35,8 @@ _SIMPLE = {"a": "\a", "b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "v"
 
 @dataclass(frozen=True, slots=True)
 class Token:
-    """``kind`` is the symbol itself, or ``word``, ``name`` (of an attribute), ``scope`` (with its dot or colon), ``string``, ``int``, ``float``,
-    ``duration`` (``value`` in nanoseconds) or ``end``.
+    """``kind`` is the symbol itself, or ``word``, ``name`` (of an attribute), ``scope`` (with its dot or colon), ``string``, ``int``,
+    ``float``, ``duration`` (``value`` in nanoseconds) or ``end``.
     """
 
     kind: str

@@ -1,11 +1,11 @@
 """Metrics of TraceQL: series over time of the spans that a pipeline leaves.
 
-A sample at time t counts the spans that started in (t - step, t]. The times are the multiples of the step from the one at or before the start to the
-one at or after the end (Tempo's rule), or one sample of the whole range for an instant query. While spans are read, only additive sums are kept, so
-shards and slices of time can be evaluated separately and merged; no span is kept, except for a few exemplars.
+A sample at time t counts the spans that started in (t - step, t]. The times are the multiples of the step from the one at or before the
+start to the one at or after the end (Tempo's rule), or one sample of the whole range for an instant query. While spans are read, only
+additive sums are kept, so shards and slices of time can be evaluated separately and merged; no span is kept, except for a few exemplars.
 
-Durations are in seconds in results. Histograms have a bucket for each power of two (of nanoseconds, for durations), and quantiles are interpolated in
-them exponentially.
+Durations are in seconds in results. Histograms have a bucket for each power of two (of nanoseconds, for durations), and quantiles are
+interpolated in them exponentially.
 """
 
 from __future__ import annotations
@@ -299,7 +299,9 @@ def _buckets(value: Column, slots: Rows, size: int) -> dict[float, NDArray[np.in
 
 
 def _quantiles(quantile: float, sums: Sums) -> Floats:
-    """The quantile at each step, from the non-empty buckets: a bucket's upper bound where the rank is its last one, else interpolated in it."""
+    """The quantile at each step, from the non-empty buckets: a bucket's upper bound where the rank is its last one, else interpolated in
+    it.
+    """
     bounds, steps = np.array(sorted(sums.buckets)), np.arange(len(sums.counts))
     if not len(bounds) or not 0 <= quantile <= 1:
         return np.zeros(len(steps))

@@ -1,8 +1,8 @@
 """What a query needs from the store, pure: the fields of each span, and a predicate that finds the traces worth reading.
 
-A predicate here may match too much but never too little: every span for which the expression is true satisfies it, and ``exact`` says whether no
-other does. Conditions that cannot be decided from one span (its place in the trace, sums, several conditions on the same event) are left to the
-evaluation.
+A predicate here may match too much but never too little: every span for which the expression is true satisfies it, and ``exact`` says
+whether no other does. Conditions that cannot be decided from one span (its place in the trace, sums, several conditions on the same event)
+are left to the evaluation.
 """
 
 from __future__ import annotations
@@ -131,7 +131,8 @@ def lower(expression: Expression, *, lists: bool = True) -> Lowered:  # noqa: C9
             return Lowered(p.Exists(_field(named)), exact=True)
         case Exists(operand=Attribute() as named) if _of_one_span(named):
             return Lowered(p.Not(p.Exists(_field(named))), exact=True)
-        # Negating a predicate that matches too much gives one that matches too little: only exact ones may be negated, and never "some event".
+        # Negating a predicate that matches too much gives one that matches too little: only exact ones may be negated, and never "some
+        # event".
         case Unary(op="!", operand=operand) if not isinstance(operand, Attribute) and all(map(_of_one_span, fields_of(operand))):
             inner = lower(operand, lists=lists)
             return Lowered(p.Not(inner.predicate), exact=True) if inner.exact else ANYTHING
@@ -174,7 +175,9 @@ def span_predicate(pipeline: Pipeline, *, lists: bool = True) -> Lowered | None:
 
 
 def exact_filters(pipeline: Pipeline) -> list[Expression]:
-    """The filters, wherever in the pipeline, that the store evaluates exactly for a single span in which no compared attribute is a list."""
+    """The filters, wherever in the pipeline, that the store evaluates exactly for a single span in which no compared attribute
+    is a list.
+    """
     filters = (leaf.expression for stage in pipeline.stages for leaf in leaves_of(stage) if isinstance(leaf, Filter))
     return [one for one in dict.fromkeys(filters) if lower(one, lists=False).exact]
 

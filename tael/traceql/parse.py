@@ -1,7 +1,7 @@
 """The parser of TraceQL: queries, spansets, scalars and metrics, by precedence climbing.
 
-Precedences follow Tempo's grammar: ``&&`` and ``||`` (one level, from the left) are weaker than structural operators. Expressions over one span are
-those of parse_expressions.py.
+Precedences follow Tempo's grammar: ``&&`` and ``||`` (one level, from the left) are weaker than structural operators. Expressions over one
+span are those of parse_expressions.py.
 """
 
 from __future__ import annotations

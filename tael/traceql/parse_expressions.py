@@ -1,7 +1,7 @@
 """Parses expressions over one span, fields and literals, by precedence climbing.
 
-Precedences follow Tempo's grammar, weakest first: ``&&`` and ``||`` (one level, from the left), comparisons, ``+ -``, ``!``, ``* / %``, ``^``
-(from the right).
+Precedences follow Tempo's grammar, weakest first: ``&&`` and ``||`` (one level, from the left), comparisons, ``+ -``, ``!``, ``* / %``,
+``^`` (from the right).
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """The values that a search's answer shows with a span: those of the fields that the query names.
 
-A field that is compared with a literal is shown where one of its comparisons holds (of a list, the elements for which it does). An attribute that is
-compared with nil is shown as ``nil`` where it is missing. A field that is selected, grouped by, aggregated or used in arithmetic is shown wherever it
-has a value. A field of events or links is shown from the last event or link that has it, among those that match a filter unless it is selected.
-Fields that every span of an answer has anyway (id, duration, trace) are not repeated.
+A field that is compared with a literal is shown where one of its comparisons holds (of a list, the elements for which it does). An
+attribute that is compared with nil is shown as ``nil`` where it is missing. A field that is selected, grouped by, aggregated or used in
+arithmetic is shown wherever it has a value. A field of events or links is shown from the last event or link that has it, among those that
+match a filter unless it is selected. Fields that every span of an answer has anyway (id, duration, trace) are not repeated.
 """
 
 from __future__ import annotations

@@ -29,8 +29,9 @@ class Elements:
 class Block:
     """Spans of whole traces; the rows of a trace are consecutive, in the order of their start.
 
-    ``trace[i]`` is the number of row i's trace, ascending from 0; ``columns`` holds what the query names and what this class derives from: NAME, SERVICE,
-    STATUS, and the bounds of each span in nanoseconds since the epoch. ``known`` has the spans of filters that were evaluated where they are stored.
+    ``trace[i]`` is the number of row i's trace, ascending from 0; ``columns`` holds what the query names and what this class derives from:
+    NAME, SERVICE, STATUS, and the bounds of each span in nanoseconds since the epoch. ``known`` has the spans of filters that were
+    evaluated where they are stored.
     """
 
     trace: Rows

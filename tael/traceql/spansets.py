@@ -1,7 +1,7 @@
 """Pipelines over a block: which spans of which traces they keep, in which groups.
 
-A spanset is a subset of one trace's spans. A pipeline starts with all spans of each trace; each stage turns spansets into spansets, and empty ones are
-dropped. Structural operators only see spans below a root, as with Tempo's nested sets.
+A spanset is a subset of one trace's spans. A pipeline starts with all spans of each trace; each stage turns spansets into spansets, and
+empty ones are dropped. Structural operators only see spans below a root, as with Tempo's nested sets.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """The trees of many traces: parents, siblings, ancestors and Tempo's nested-set numbers, computed with numpy over ids.
 
-A nested set numbers a trace's tree depth first from 1: a span gets its left number when it is reached and its right number after its children,
-so a descendant's numbers lie between its ancestor's. Roots have parent number -1. A span whose parent is not in the trace is an orphan: it
-and everything below it are outside the tree and have zeros (Tempo's rule).
+A nested set numbers a trace's tree depth first from 1: a span gets its left number when it is reached and its right number after its
+children, so a descendant's numbers lie between its ancestor's. Roots have parent number -1. A span whose parent is not in the trace is an
+orphan: it and everything below it are outside the tree and have zeros (Tempo's rule).
 """
 
 from __future__ import annotations
@@ -119,7 +119,9 @@ class Structure:
 
 
 def structure_of(trace: Rows, span_ids: Sequence[bytes], parent_ids: Sequence[bytes]) -> Structure:
-    """The trees of spans with ascending trace numbers; an empty parent id makes a root. Of two spans with the same id, the first is the parent."""
+    """The trees of spans with ascending trace numbers; an empty parent id makes a root. Of two spans with the same id, the first is the
+    parent.
+    """
     spans, parents = numbers_of(span_ids), numbers_of(parent_ids)
     size = len(trace)
     # Ids as small numbers, so that trace and span id combine into one key to look up.

@@ -168,7 +168,9 @@ def _held(side: Vector) -> Bools:
 
 
 def _labels(op: Operator, left: Vector, right: Vector, met: Pairs, rule: Rule) -> list[Labels]:
-    """The result's labels by pair: those of the many side (the left one in one-to-one matching), changed by the operator and the matching."""
+    """The result's labels by pair: those of the many side (the left one in one-to-one matching), changed by the operator and the
+    matching.
+    """
     many, one = (right, left) if rule.group == "right" else (left, right)
     many_rows, one_rows = (met.right, met.left) if rule.group == "right" else (met.left, met.right)
     key = rule.signature()

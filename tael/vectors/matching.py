@@ -107,7 +107,8 @@ def pairs(left: Vector, right: Vector, rule: Rule) -> Pairs:
 def check_given(met: Pairs, present: Bools, labels: Sequence[Labels], rule: Rule) -> None:
     """Refuse two results at one step with the same signature (one-to-one matching) or the same labels (grouped matching).
 
-    ``present`` says where a pair gives a result: cells that a comparison filtered out do not count. Raises Rejected with Prometheus' message.
+    ``present`` says where a pair gives a result: cells that a comparison filtered out do not count. Raises Rejected with Prometheus'
+    message.
     """
     found, of = np.unique(met.signature, return_inverse=True)
     if len(found) == len(of):

@@ -64,7 +64,8 @@ class Ranges:
     """The windows of a range selector or a subquery, one a series and step.
 
     ``floats`` are windows over the floats alone. ``mixed`` is set when some sample is a histogram: windows over all ``samples`` (which hold
-    no stale markers); ``native`` says which of them hold a histogram. ``widened`` replaces their bounds where rollups of histograms widened some.
+    no stale markers); ``native`` says which of them hold a histogram. ``widened`` replaces their bounds where rollups of histograms widened
+    some.
     """
 
     samples: Samples
@@ -111,7 +112,9 @@ def ranges(samples: Samples, ends: Steps, steps_ms: Longs, range_ms: int, drop_n
 
 
 def _widened(samples: Samples, requested: Windows) -> Widened | None:
-    """Windows widened to whole buckets (see ``ranges.rollups``) where they begin before ``until_ms`` of histograms' rollups; None without any."""
+    """Windows widened to whole buckets (see ``ranges.rollups``) where they begin before ``until_ms`` of histograms' rollups; None without
+    any.
+    """
     if samples.rollups is None or not samples.rollups.histograms:
         return None
     begins_ms = requested.ends_ms - requested.range_ms
@@ -152,8 +155,8 @@ def _kept(samples: Samples, kept: Bools) -> Samples:
 def samples_of(vector: Vector, steps: Steps) -> Samples:
     """A subquery's vector as samples, one a step where there is one.
 
-    A histogram's reset hint refers to the sample before it in its series. In a subquery another sample may precede it, or the same one again,
-    so these hints are set to unknown.
+    A histogram's reset hint refers to the sample before it in its series. In a subquery another sample may precede it, or the same one
+    again, so these hints are set to unknown.
     """
     times = np.broadcast_to(steps.times_ms, vector.present.shape)[vector.present]
     offsets = offsets_of(vector.present.sum(axis=1))

@@ -41,8 +41,8 @@ def walked(steps: Walk, column: Floats) -> tuple[Floats, Floats]:
 def over(windows: Windows) -> tuple[Floats, Floats]:
     """The sum of the values in each window as a pair, in the windows' shape.
 
-    Where windows overlap much, a window's sum is the difference of two running totals; a window whose sum is so small beside these totals that
-    the difference could be off in the last digit is added up on its own.
+    Where windows overlap much, a window's sum is the difference of two running totals; a window whose sum is so small beside these totals
+    that the difference could be off in the last digit is added up on its own.
     """
     # Little overlap: adding each window up touches hardly more samples than one pass over all of them.
     if int(windows.counts.sum()) < WORTH_RUNNING * len(windows.values):

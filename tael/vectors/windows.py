@@ -1,4 +1,5 @@
-"""The samples of many series in each of many time windows, as positions in flat arrays: no sample is copied, and windows are never processed one by one.
+"""The samples of many series in each of many time windows, as positions in flat arrays: no sample is copied, and windows are never
+processed one by one.
 
 Functions over windows either read a few positions of each (first, last), subtract running counts, or walk: visit the windows' first
 samples all at once, then their second ones, and so on, which does Prometheus' arithmetic in Prometheus' order on whole columns.

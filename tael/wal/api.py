@@ -18,7 +18,9 @@ from tael.pb.wal_pb2 import WrittenDigests
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One appended body. ``items`` counts its spans, records or points; ``appended_at_ns`` is the server's time of the append, which only grows."""
+    """One appended body. ``items`` counts its spans, records or points; ``appended_at_ns`` is the server's time of the append, which only
+    grows.
+    """
 
     sequence: int
     signal: str
@@ -59,11 +61,11 @@ class Buried:
 
 @dataclass(frozen=True, slots=True)
 class WalState:
-    """A shard's WAL: its first and last sequence, its size, its maximum size (0 when that is not known), and when it was created (ns since the
-    epoch), which distinguishes it from a later stream of the same name.
+    """A shard's WAL: its first and last sequence, its size, its maximum size (0 when that is not known), and when it was created (ns since
+    the epoch), which distinguishes it from a later stream of the same name.
 
-    ``last`` is kept when everything is trimmed. ``last_appended_at_ns`` is the last entry's time stamp, 0 if there never was one; it distinguishes
-    that entry from a later one with the same sequence.
+    ``last`` is kept when everything is trimmed. ``last_appended_at_ns`` is the last entry's time stamp, 0 if there never was one; it
+    distinguishes that entry from a later one with the same sequence.
     """
 
     first: int
@@ -85,7 +87,8 @@ class WalAppender(Protocol):
     def turns(self, shard: int) -> int:
         """How often this WAL was found to have lost acknowledged entries.
 
-        If a server restart that showed on the connection shortened the WAL, the number MUST include that loss by the time the next append returns.
+        If a server restart that showed on the connection shortened the WAL, the number MUST include that loss by the time the next append
+        returns.
         """
         ...
 
@@ -93,9 +96,9 @@ class WalAppender(Protocol):
         """Append one body; return only once it is durable on every replica that must hold it.
 
         Bodies that wait at the same time may become one entry. An entry whose acknowledgement is lost is sent again under the same id, made
-        from the ``dedup_id`` of each body. A body that its client resends may be in the WAL twice; the reader drops the second by the digests
-        in its records. Raises Overloaded when the WAL is full, Unavailable when it cannot be reached or does not answer in time
-        (it may hold the body: send the same bytes again). Memory MUST stay bounded while the WAL is slow.
+        from the ``dedup_id`` of each body. A body that its client resends may be in the WAL twice; the reader drops the second by the
+        digests in its records. Raises Overloaded when the WAL is full, Unavailable when it cannot be reached or does not answer in time (it
+        may hold the body: send the same bytes again). Memory MUST stay bounded while the WAL is slow.
         """
         ...
 
@@ -113,7 +116,9 @@ class WalReader(Protocol):
         ...
 
     async def read_range(self, first: int, last: Mark) -> Sequence[Entry]:
-        """The entries from sequence ``first`` to the marked one that the WAL still holds, in order, without later entries that reuse their sequences."""
+        """The entries from sequence ``first`` to the marked one that the WAL still holds, in order, without later entries that reuse their
+        sequences.
+        """
         ...
 
     def mark(self, entry: Entry) -> Mark:
@@ -185,7 +190,9 @@ class DeadLetters(Protocol):
     """The dead letters, for inspection. Every method raises Unavailable when the WAL cannot be reached."""
 
     async def list(self, after: int, limit: int) -> Sequence[Buried]:
-        """Letters with an id above ``after``, oldest first: up to ``limit``, fewer when they are large, and at least one if there is any."""
+        """Letters with an id above ``after``, oldest first: up to ``limit``, fewer when they are large, and at least one if
+        there is any.
+        """
         ...
 
     async def get(self, letter_id: int) -> Buried | None:

@@ -37,7 +37,8 @@ def decode(body: bytes) -> list[WalRecord]:
 
 def overhead_bytes(tenant: str) -> int:
     """The maximum number of bytes that ``encode`` adds to a request of less than 256 MiB."""
-    # 24 for the tags and lengths of record, tenant and request and the 9 bytes of the time; 2 for the digest's tag and length; 6 for the items.
+    # 24 for the tags and lengths of record, tenant and request and the 9 bytes of the time; 2 for the digest's tag and length; 6 for the
+    # items.
     return len(tenant.encode()) + 24 + 2 + DIGEST_BYTES + 6
 
 
@@ -55,7 +56,9 @@ class Envelope:
 
 
 def envelopes(body: bytes) -> Iterator[Envelope]:
-    """The envelopes of a body made by ``encode``, or of several concatenated ones, without decoding requests. Raises ValueError for other bytes."""
+    """The envelopes of a body made by ``encode``, or of several concatenated ones, without decoding requests. Raises ValueError for other
+    bytes.
+    """
     at = 0
     while at < len(body):
         start = at

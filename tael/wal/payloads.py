@@ -35,7 +35,9 @@ class Body:
 
 
 def bodies(tenant: str, wal: int, wanted: Iterable[Wanted], received_at_ns: int, max_body_bytes: int) -> Iterator[Body]:
-    """Bodies of the signal ``payloads`` for one WAL that hold all of ``wanted``. The same contents yield the same digests when they are resent."""
+    """Bodies of the signal ``payloads`` for one WAL that hold all of ``wanted``. The same contents yield the same digests when they are
+    resent.
+    """
     for batch in encode_payloads(wanted, max_body_bytes - codec.overhead_bytes(tenant)):
         request, items = batch.SerializeToString(), len(batch.payloads)
         digest = hashlib.sha256(f"{tenant}\0{PAYLOADS}\0{wal}\0".encode())
@@ -60,7 +62,9 @@ def encode_payloads(wanted: Iterable[Wanted], max_bytes: int) -> Iterator[Payloa
 
 
 def pieces(content: bytes, most: int) -> Iterator[tuple[int, bytes]]:
-    """Offset and bytes of pieces of at most ``most`` bytes, cut after a space if possible, so that a search for a word finds it in one piece."""
+    """Offset and bytes of pieces of at most ``most`` bytes, cut after a space if possible, so that a search for a word finds it in one
+    piece.
+    """
     at = 0
     while len(content) - at > most:
         end = at + most

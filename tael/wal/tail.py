@@ -1,7 +1,7 @@
 """Tracks the last known sequence of a shard's WAL, and detects that the WAL lost its tail; pure.
 
-It learns from a receiver's acknowledgements and from the stream's leader. A sequence that is assigned again means that the entry that had it
-before is gone.
+It learns from a receiver's acknowledgements and from the stream's leader. A sequence that is assigned again means that the entry that had
+it before is gone.
 """
 
 from __future__ import annotations

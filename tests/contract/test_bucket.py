@@ -1,4 +1,6 @@
-"""The hot node and the bucket of the cold tier: objects are written and read without a key in any statement, and nothing else is reached."""
+"""The hot node and the bucket of the cold tier: objects are written and read without a key in any statement, and nothing else is
+reached.
+"""
 
 from __future__ import annotations
 

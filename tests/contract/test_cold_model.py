@@ -1,7 +1,8 @@
-"""A model of the cold tier over real parts: whatever happens in whatever order, every row is readable exactly once at every moment, or gone for good; and so
-are the payloads that rows refer to.
+"""A model of the cold tier over real parts: whatever happens in whatever order, every row is readable exactly once at every moment, or gone
+for good; and so are the payloads that rows refer to.
 
-`make test` runs a few histories that are always the same; `make model SECONDS=900 SEED=7` runs others for as long as one likes (tests/support/cold_world.py).
+`make test` runs a few histories that are always the same; `make model SECONDS=900 SEED=7` runs others for as long as one likes
+(tests/support/cold_world.py).
 """
 
 from __future__ import annotations
@@ -230,7 +231,9 @@ def test_every_row_is_readable_exactly_once(parts: Parts) -> None:
 
 @pytest.mark.skipif("TAEL_TEST_MODEL_SECONDS" not in os.environ, reason="a long run: make model")
 def test_every_row_is_readable_exactly_once_for_long(parts: Parts) -> None:
-    """Two histories a seed, as Hypothesis begins with the simplest. At the end of the time the last one is settled and checked, wherever it is."""
+    """Two histories a seed, as Hypothesis begins with the simplest. At the end of the time the last one is settled and checked, wherever it
+    is.
+    """
     parts.until = time.monotonic() + float(os.environ["TAEL_TEST_MODEL_SECONDS"])
     for number in itertools.count(int(os.environ.get("TAEL_TEST_MODEL_SEED", "1"))):
         if parts.is_over:

@@ -195,7 +195,9 @@ async def test_late_rows_make_generations_that_are_merged(cold: Cold) -> None:
 
 
 async def test_whoever_dies_in_a_merge_or_a_rollup_the_next_one_goes_on(cold: Cold) -> None:
-    """At each place once: what is in files is there once, as it was, and what was written in vain is no file that counts. A zombie commits nothing."""
+    """At each place once: what is in files is there once, as it was, and what was written in vain is no file that counts. A zombie commits
+    nothing.
+    """
 
     async def write() -> None:
         await cold.tier.writers[0].write(METRICS, codec.encode("t1", 1, batch().SerializeToString()), secrets.token_hex(8))

@@ -1,7 +1,7 @@
 """Items that protobuf reads and ClickHouse does not, as only a damaged or a hostile request has them: the writer goes on, and stores them.
 
-Protobuf cuts a number that is too wide for its field, lets the last member of a oneof win, and takes a field of another wire type for one that
-it does not know. What it takes is acknowledged, so it must not keep the writer from the acknowledged items behind it.
+Protobuf cuts a number that is too wide for its field, lets the last member of a oneof win, and takes a field of another wire type for one
+that it does not know. What it takes is acknowledged, so it must not keep the writer from the acknowledged items behind it.
 """
 
 from __future__ import annotations

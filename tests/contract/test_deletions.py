@@ -1,4 +1,6 @@
-"""Deletions over real tables: all that belongs to a trace, a user, a session or a tenant goes, and nothing else, whatever dies in between."""
+"""Deletions over real tables: all that belongs to a trace, a user, a session or a tenant goes, and nothing else, whatever dies
+in between.
+"""
 
 from __future__ import annotations
 
@@ -53,7 +55,9 @@ RELIED_NS = 3600 * 10**9
 
 @dataclass
 class Place:
-    """A shard with its deletions and its cold tier; ``last`` is the last sequence of its WAL, ``rolls`` what is to be cold once it is written."""
+    """A shard with its deletions and its cold tier; ``last`` is the last sequence of its WAL, ``rolls`` what is to be cold once it is
+    written.
+    """
 
     clickhouse: ClickHouse
     cold: Cold
@@ -95,7 +99,9 @@ class Place:
             await ClickHouseWriter(self.clickhouse).write(signal, body, secrets.token_hex(8))
 
     async def fill(self, tenant: str = "t1") -> None:
-        """A trace of a user and session with a plain span and log records, one of somebody else, one that goes on later, and loose records."""
+        """A trace of a user and session with a plain span and log records, one of somebody else, one that goes on later, and
+        loose records.
+        """
         call = {"gen_ai.operation.name": "chat", "user.id": "u1", "session.id": "s1"}
         spans = [
             wire_span(1, trace_id=OLD, span_id=b"call----", attributes=call),  # the first of an insert is looked at for suggestions
@@ -263,7 +269,9 @@ async def test_pushed_streams_go_with_their_tenant_and_stay_with_later_records(p
 
 
 async def test_traces_with_later_spans_stay_in_the_index_wherever_these_are(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
-    """When a tenant is deleted that goes on sending: a trace by its id is found by the index alone. However few traces a statement may name."""
+    """When a tenant is deleted that goes on sending: a trace by its id is found by the index alone. However few traces a statement may
+    name.
+    """
     monkeypatch.setattr(hot_erase, "_ITEMS_AT_ONCE", 1)
     ids = [bytes([number]) * 16 for number in range(1, 6)]
     await place.write(

@@ -1,4 +1,6 @@
-"""A ClickHouse that hangs: it takes connections and answers nothing. Whoever asks it sees Retryable, and goes on by itself when it is back."""
+"""A ClickHouse that hangs: it takes connections and answers nothing. Whoever asks it sees Retryable, and goes on by itself when
+it is back.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""An insert that takes more memory than it may is cut in two, and nothing of it is stored twice: not even when a part of it was stored already."""
+"""An insert that takes more memory than it may is cut in two, and nothing of it is stored twice: not even when a part of it was stored
+already.
+"""
 
 from __future__ import annotations
 
@@ -88,7 +90,9 @@ async def test_an_insert_beyond_its_memory_is_cut(scarce: Scarce, nats_server: N
 
 
 async def test_a_partly_stored_insert_is_completed_without_duplicates(scarce: Scarce) -> None:
-    """The spans are there and what is counted from them is not, as when that ran out of memory: the whole is inserted again, under its token."""
+    """The spans are there and what is counted from them is not, as when that ran out of memory: the whole is inserted again, under its
+    token.
+    """
     body = heavy(6_000, 10, service="s" * 60_000)
     view = f"{scarce.database}.spans_to_red"
     [[definition]] = await scarce.query(f"SHOW CREATE TABLE {view}", {})

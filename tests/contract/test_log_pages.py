@@ -1,4 +1,6 @@
-"""Lines read page by page (services/query/logql/lines.py) from every composition of the hot tier: each once, in order, however long they are."""
+"""Lines read page by page (services/query/logql/lines.py) from every composition of the hot tier: each once, in order, however long they
+are.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""What every composition of the hot tier must hold for log streams (LogReader.list_streams in tael/storage/api.py), on one shard and on two."""
+"""What every composition of the hot tier must hold for log streams (LogReader.list_streams in tael/storage/api.py), on one shard and on
+two.
+"""
 
 from __future__ import annotations
 

@@ -90,7 +90,9 @@ async def test_a_user_with_a_jwt(tmp_path: Path) -> None:
 
 
 async def test_a_renewed_file_is_used_when_the_old_jwt_has_expired(tmp_path: Path) -> None:
-    """The server ends the connection of an expired user; a file that is bad by then changes nothing, and the next good one lets the process in."""
+    """The server ends the connection of an expired user; a file that is bad by then changes nothing, and the next good one lets the process
+    in.
+    """
     operator, file = Operator(), tmp_path / "tael.creds"
     with running(tmp_path / "nats", operator.configuration()) as server:
         file.write_text(operator.credentials(expires=time.time() + 2))

@@ -1,4 +1,6 @@
-"""The objects with packs' words go where their packs go: with rolls that died, merges, deletions, and a manifest that comes back from the bucket."""
+"""The objects with packs' words go where their packs go: with rolls that died, merges, deletions, and a manifest that comes back from the
+bucket.
+"""
 
 from __future__ import annotations
 

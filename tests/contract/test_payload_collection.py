@@ -1,4 +1,6 @@
-"""Payloads that nothing refers to go, out of every tier; what anything refers to stays, whoever dies where and whatever arrives meanwhile."""
+"""Payloads that nothing refers to go, out of every tier; what anything refers to stays, whoever dies where and whatever arrives
+meanwhile.
+"""
 
 from __future__ import annotations
 

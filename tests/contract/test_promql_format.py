@@ -18,9 +18,9 @@ SINCE = re.compile(
     r"anchored|smoothed|fill|</|max_of|step\(|info|1_000|'y z'|\"c\.d\"|\"m\.n\"|\d\]|\* 2\]|offset -5$|offset -step|^1h30m$|^1m|^$|@ end\(\) offset -5"
     r"|1m / 0|\[300y|5hs|\[x\]|\[5m x|\[:1m|1m:\]$|:1m:|5m 5m|offset$|a\[$|a\[5m$|~\"\[|-\.5e3|\{\"|x\['$"
 )
-"""What Debian's Prometheus, of 2023, parses, prints or refuses in another way than version 3: numbers as durations and durations as numbers,
-names of any text, modifiers and functions that came since, numbers with exponents; and its words for what is
-wrong in brackets and for no expression at all."""
+"""What Debian's Prometheus, of 2023, parses, prints or refuses in another way than version 3: numbers as durations and durations as
+numbers, names of any text, modifiers and functions that came since, numbers with exponents; and its words for what is wrong in brackets and
+for no expression at all."""
 
 
 def ours(query: str) -> str:

@@ -1,4 +1,6 @@
-"""Streams that were pushed to Loki's API are selected and listed by all of their labels, in every composition of the hot tier and together with OTLP's streams."""
+"""Streams that were pushed to Loki's API are selected and listed by all of their labels, in every composition of the hot tier and together
+with OTLP's streams.
+"""
 
 from __future__ import annotations
 

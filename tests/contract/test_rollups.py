@@ -90,7 +90,9 @@ async def test_queries_over_parts_of_buckets_are_approximate_and_say_so(both: Bo
 
 
 async def test_days_are_files(both: Both) -> None:
-    """What was an hour's file each is one, of series and exemplars too; nobody sees a difference, nor late rows twice, and a year is a few hundred files."""
+    """What was an hour's file each is one, of series and exemplars too; nobody sees a difference, nor late rows twice, and a year is a few
+    hundred files.
+    """
     chance = random.Random(5)
     for job in ("a", "b"):
         both.add("x_total", jagged(chance), job=job)
@@ -138,7 +140,9 @@ async def test_late_samples_are_kept_beside_a_rollup(both: Both) -> None:
 
 
 async def test_a_late_sample_of_a_counter_is_not_a_reset(both: Both) -> None:
-    """A rollup's samples on both sides of it are not known, so it neither follows the rollup's last one nor comes before the next bucket's."""
+    """A rollup's samples on both sides of it are not known, so it neither follows the rollup's last one nor comes before the
+    next bucket's.
+    """
     both.add("x_total", [(T0 + at, at / 1000) for at in range(0, HOUR_MS, 15_000)])
     assert await both.rolled_up(1) == 1
     both.add("x_total", [(T0 + at, at / 1000) for at in (7 * MINUTE_MS + 1, 8 * MINUTE_MS + 1)])

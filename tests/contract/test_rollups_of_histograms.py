@@ -11,7 +11,9 @@ from tests.support.rollups import EXACT_OF_HISTOGRAMS, HOUR_MS, MINUTE_MS, T0, B
 
 
 async def test_native_histograms(both: Both) -> None:
-    """Two hours rolled up and one that is not: over whole buckets everything is as of the histograms, resets, schemas and all, from few of them."""
+    """Two hours rolled up and one that is not: over whole buckets everything is as of the histograms, resets, schemas and all, from few of
+    them.
+    """
     chance = random.Random(9)
     for job in ("a", "b"):
         both.add("h", observed(chance), job=job)

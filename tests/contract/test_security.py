@@ -1,4 +1,6 @@
-"""What a stranger tries by way of what is sent: requests of ours to elsewhere, other files, other headers, other log lines (docs/security.md)."""
+"""What a stranger tries by way of what is sent: requests of ours to elsewhere, other files, other headers, other log lines
+(docs/security.md).
+"""
 
 from __future__ import annotations
 

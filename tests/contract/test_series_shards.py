@@ -1,4 +1,6 @@
-"""What ClickHouse's reader of series and the merged one do beyond every SeriesReader's contract: bounds of a shard, long grids, and shards that fail or know the same series."""
+"""What ClickHouse's reader of series and the merged one do beyond every SeriesReader's contract: bounds of a shard, long grids, and shards
+that fail or know the same series.
+"""
 
 from __future__ import annotations
 

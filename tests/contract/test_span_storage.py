@@ -224,7 +224,9 @@ async def test_services_of_any_range_are_exact(any_tier: HotTier) -> None:
 
 
 async def test_a_span_that_was_sent_again_is_there_once(any_tier: HotTier) -> None:
-    """The most complete one, in its trace and in pages of any size, whatever came first: ended before running, with more before with less."""
+    """The most complete one, in its trace and in pages of any size, whatever came first: ended before running, with more before
+    with less.
+    """
     trace_id, bare = new_trace_id(), [wire_span(index // 3, trace_id=new_trace_id()) for index in range(12)]
     running, ended = (wire_span(20, trace_id=trace_id, span_id=b"s" * 8, duration_ns=length) for length in (-START_NS - 20, 7))
     later = wire_span(21, trace_id=trace_id, span_id=b"s" * 8)

@@ -298,7 +298,9 @@ LONG = ((0, "run"), (3600, "step"), (7200, "call"))
 
 
 async def test_related_spans_on_both_sides_of_what_is_searched_first(api: Api) -> None:
-    """A search begins with the last two minutes of the range: traces are found that lie before, across and after the border, or reach beyond the end."""
+    """A search begins with the last two minutes of the range: traces are found that lie before, across and after the border, or reach
+    beyond the end.
+    """
     ends = [(-130, -125), (-125, -115), (-400, -110), (-1000, -990), (-260, 30), (-60, -59), (-1, 200)]
     for number, times in enumerate(ends):
         trace_id = bytes([number + 1]) * 16

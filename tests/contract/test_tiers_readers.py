@@ -1,4 +1,6 @@
-"""Every reader of a shard over its tiers: the answers about rows that are hot are those about the same rows when half of them, and all, are cold."""
+"""Every reader of a shard over its tiers: the answers about rows that are hot are those about the same rows when half of them, and all, are
+cold.
+"""
 
 from __future__ import annotations
 

@@ -113,7 +113,9 @@ ROOTS_AND_CHILDREN = {
 
 
 async def test_roots_and_children(any_tier: HotTier, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A span's root and children count whether or not they are compared, and whoever evaluates the query; a trace without a root has the empty text."""
+    """A span's root and children count whether or not they are compared, and whoever evaluates the query; a trace without a root has the
+    empty text.
+    """
     ids, trace, other = [number.to_bytes(8) for number in range(8)], b"a" * 16, b"b" * 16
     root = wire_span(-200 * NS_PER_SECOND, name="root", trace_id=trace, span_id=ids[1])
     later = wire_span(-199 * NS_PER_SECOND, name="later root", trace_id=trace, span_id=ids[2])

@@ -1,4 +1,6 @@
-"""A search for a rare value reads the granules that may have it, whichever landing table its spans came through and whenever they were written."""
+"""A search for a rare value reads the granules that may have it, whichever landing table its spans came through and whenever they were
+written.
+"""
 
 from __future__ import annotations
 

@@ -190,7 +190,9 @@ async def test_a_stalled_server_makes_appends_unavailable_in_time(nats_server: N
 
 
 async def test_appends_that_wait_become_one_entry(nats_server: NatsServer, nats_client: Client) -> None:
-    """While one is on its way the others gather, in their order, as many as an entry takes; a signal and a shard have entries of their own."""
+    """While one is on its way the others gather, in their order, as many as an entry takes; a signal and a shard have entries of
+    their own.
+    """
     appender, reader = await open_log(nats_server, nats_client)
     sent = [(f"t{number}", bytes(30_000)) for number in range(80)]
     await asyncio.gather(
@@ -243,8 +245,8 @@ async def test_a_process_can_start_before_its_server(nats_server: NatsServer, mo
 
 
 async def test_a_connection_to_a_silent_server_is_closed(nats_server: NatsServer) -> None:
-    """As a frozen node does: its connection is closed before the next try, not kept until memory is collected; and a client that is stopped just
-    as it is accepted does stop.
+    """As a frozen node does: its connection is closed before the next try, not kept until memory is collected; and a client that is stopped
+    just as it is accepted does stop.
     """
     accepted: list[asyncio.StreamWriter] = []
     second, left = asyncio.Event(), asyncio.Event()

@@ -196,7 +196,9 @@ def test_no_file_is_left_over() -> None:
 
 
 def test_no_question_names_a_table_by_itself() -> None:
-    """A row may be in another tier: a Source says where. The writer's own reads, what makes the tables and what empties them know the hot ones."""
+    """A row may be in another tier: a Source says where. The writer's own reads, what makes the tables and what empties them know the hot
+    ones.
+    """
     folder = Path(flatten.__file__).parent
     own = {"holdings.py", "rolling.py", "schema.py", "source.py", "stored.py", "stored_rows.py", "totals.py"}
     named = [

@@ -1,4 +1,5 @@
-"""What is wrong with an expression, in a real Prometheus' words and ours: type, place and text of each error, and what is no error after all.
+"""What is wrong with an expression, in a real Prometheus' words and ours: type, place and text of each error, and what is no error after
+all.
 
 Debian's Prometheus is 2.42; where 3 says or does something else, the reason is below.
 """

@@ -1,4 +1,6 @@
-"""What storage finds in flat lines of JSON (tael/logql/flat_json.py) is what the parser finds, for generated lines, on shards and in memory."""
+"""What storage finds in flat lines of JSON (tael/logql/flat_json.py) is what the parser finds, for generated lines, on shards and in
+memory.
+"""
 
 from __future__ import annotations
 

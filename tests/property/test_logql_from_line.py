@@ -1,4 +1,6 @@
-r"""Conditions on the text of lines of JSON and logfmt (tael/logql/from_line.py) never leave out a line that the query keeps, for generated lines and filters."""
+r"""Conditions on the text of lines of JSON and logfmt (tael/logql/from_line.py) never leave out a line that the query keeps, for generated
+lines and filters.
+"""
 
 from __future__ import annotations
 

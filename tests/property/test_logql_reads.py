@@ -1,4 +1,6 @@
-"""Metadata that a metric query cannot tell apart (tael/logql/reads.py) makes no difference to its samples, for generated records and queries."""
+"""Metadata that a metric query cannot tell apart (tael/logql/reads.py) makes no difference to its samples, for generated records and
+queries.
+"""
 
 from __future__ import annotations
 

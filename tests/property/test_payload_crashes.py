@@ -57,7 +57,9 @@ REQUESTS = st.lists(
 
 
 async def received(requests: list[bytes], stops_after: list[int]) -> MemoryLog:
-    """The WAL after receivers that stopped after given numbers of appends, each followed by clients that sent what failed to the next one."""
+    """The WAL after receivers that stopped after given numbers of appends, each followed by clients that sent what failed to the
+    next one.
+    """
     log = Stopping()
     waiting = list(requests)
     for appends in (*stops_after, 1_000):

@@ -103,7 +103,9 @@ def test_whole_buckets_are_as_the_samples(many: list[list[Point]], start: int, s
 
 @given(series, st.integers(0, 12 * LENGTH), st.integers(1, 3 * LENGTH), st.sampled_from(sorted(COLUMNS)))
 def test_other_windows_are_those_of_the_buckets_before(points: list[Point], end: int, window: int, function: str) -> None:
-    """Their end is moved back to the end of a bucket and their range extended to whole buckets; what grows with the range is scaled back."""
+    """Their end is moved back to the end of a bucket and their range extended to whole buckets; what grows with the range is
+    scaled back.
+    """
     buckets = buckets_of([points], COLUMNS[function])  # type: ignore[index]  # a function's name
     whole, wide = end // LENGTH * LENGTH, -(-window // LENGTH) * LENGTH
     found, present = rollups.over(buckets, function, rollups.places(np.array([end]), window, LENGTH))  # type: ignore[arg-type]  # the same

@@ -17,7 +17,9 @@ PARTS = st.lists(st.sets(st.tuples(st.integers(1, 4), st.integers(-20, 20)), max
 
 @given(PARTS, st.lists(st.integers(0, 60), max_size=3))
 def test_rows_are_put_in_order_or_are_to_be_merged(parts: list[set[Row]], cuts: list[int]) -> None:
-    """Parts by series and time, in blocks that end anywhere: never out of order or duplicated, and without a merge if parts do not overlap."""
+    """Parts by series and time, in blocks that end anywhere: never out of order or duplicated, and without a merge if parts do
+    not overlap.
+    """
     rows = [row for part in parts for row in sorted(part)]
     ends = [sum(len(part) for part in parts[: count + 1]) for count in range(len(parts))]
     edges = sorted({0, *ends, *(min(cut, len(rows)) for cut in cuts)})

@@ -1,4 +1,6 @@
-"""The compactors of one shard in the cold tier's model test: the one that holds the lease, and those before it that do not know yet that they lost it."""
+"""The compactors of one shard in the cold tier's model test: the one that holds the lease, and those before it that do not know yet that
+they lost it.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +31,9 @@ _SHARDS = itertools.count(10_000)
 
 
 class Compactor:
-    """Works for one shard. ``number`` is the shard's in the bucket and the key-value store, which histories share; ``address`` has the one in its history."""
+    """Works for one shard. ``number`` is the shard's in the bucket and the key-value store, which histories share; ``address`` has the one
+    in its history.
+    """
 
     def __init__(
         self, place: int, clickhouse: ClickHouse, kv: KeyValue, objects: MinioObjectStore, bucket_url: str, fail: FailPoint

@@ -12,7 +12,8 @@ from tael.storage.erase import Erasure
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A span, log record or sample that was written. ``number`` identifies it in answers, ``hour`` counts the model's hours, ``trace`` is 0 for none.
+    """A span, log record or sample that was written. ``number`` identifies it in answers, ``hour`` counts the model's hours, ``trace`` is 0
+    for none.
 
     ``said`` is the word by which the payload that it refers to is known; empty if it refers to none.
     """
@@ -48,8 +49,9 @@ def user_of(number: int) -> str:
 
 @dataclass(slots=True)
 class Ledger:
-    """``must`` are the rows that have to be readable. ``may`` are those that are being deleted, or that their retention may have removed: whether they are
-    readable is open, but not twice. Every other row must not be. ``kept`` are the rows that no finished deletion has taken: their payloads may stay.
+    """``must`` are the rows that have to be readable. ``may`` are those that are being deleted, or that their retention may have removed:
+    whether they are readable is open, but not twice. Every other row must not be. ``kept`` are the rows that no finished deletion has
+    taken: their payloads may stay.
     """
 
     must: set[Row] = field(default_factory=set)
@@ -80,7 +82,9 @@ class Ledger:
         self.kept -= set(rows)
 
     def check_words(self, tenant: str, found: set[str]) -> None:
-        """Whether the payloads that were found are those that rows refer to, and perhaps those of rows that were not deleted, but are past their retention."""
+        """Whether the payloads that were found are those that rows refer to, and perhaps those of rows that were not deleted, but are past
+        their retention.
+        """
 
         def of(rows: Iterable[Row]) -> set[str]:
             return {row.said for row in rows if row.tenant == tenant and row.said}

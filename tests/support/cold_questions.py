@@ -1,4 +1,6 @@
-"""The questions of the cold tier's model test: readers over both tiers, merged as the query service does, whose answers are compared with the ledger."""
+"""The questions of the cold tier's model test: readers over both tiers, merged as the query service does, whose answers are compared with
+the ledger.
+"""
 
 from __future__ import annotations
 
@@ -83,8 +85,8 @@ class Questions:
         return Shards(asked, deadline_seconds=60.0)
 
     async def check(self) -> None:
-        """Ask for everything of a tenant, and for an hour, a trace and a word in turn: every answer is right, also while a compactor lies dead in the middle
-        of something.
+        """Ask for everything of a tenant, and for an hour, a trace and a word in turn: every answer is right, also while a compactor lies
+        dead in the middle of something.
         """
         turn = next(self._turns)
         for question in self._in_turn(turn):
@@ -126,7 +128,8 @@ class Questions:
                 try:
                     answer = await question.ask()
                 except Unavailable as error:
-                    # An owner died in a move, and what is done meanwhile is something else; or the machine is too slow for the reader's patience.
+                    # An owner died in a move, and what is done meanwhile is something else; or the machine is too slow for the reader's
+                    # patience.
                     if "finishes the move" not in str(error):
                         raise
                 else:

@@ -1,4 +1,6 @@
-"""What happens to two shards in the cold tier's model test: the compactor's own code over real hot nodes, a bucket and a key-value store, and real readers."""
+"""What happens to two shards in the cold tier's model test: the compactor's own code over real hot nodes, a bucket and a key-value store,
+and real readers.
+"""
 
 from __future__ import annotations
 
@@ -70,7 +72,8 @@ class Losing(NatsKeyValue):
 
 
 class World:
-    """Two shards, their compactors and readers, and the ledger. Every method that changes something leaves the ledger right at every moment in between.
+    """Two shards, their compactors and readers, and the ledger. Every method that changes something leaves the ledger right at every moment
+    in between.
 
     ``crash_at`` is where the compactor dies next: a fail point, or a key of ``Losing``.
     """

@@ -60,7 +60,8 @@ def attributes_of(*texts: str) -> Any:
 
 @dataclass
 class Place:
-    """Shards, the receiver and the compactor's code; ``now_ns`` is everybody's clock. What ``say`` and ``post`` append is stored by ``write``.
+    """Shards, the receiver and the compactor's code; ``now_ns`` is everybody's clock. What ``say`` and ``post`` append is stored by
+    ``write``.
 
     ``hour_ns`` is the hour of all that is said; ``crash_at`` names the place where the compactor dies.
     """

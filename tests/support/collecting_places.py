@@ -17,7 +17,9 @@ SYSTEM, ASKED, OTHER = (name * 2_000 for name in ("a system prompt ", "a questio
 
 @pytest.fixture(params=["hot", "cold", "mixed"])
 async def place(request: pytest.FixtureRequest, shared_hot_node: HotNode) -> AsyncIterator[Place]:
-    """A shard with two traces that share a prompt, each with a question of its own: all of it hot, all of it cold, or one trace in each tier."""
+    """A shard with two traces that share a prompt, each with a question of its own: all of it hot, all of it cold, or one trace in each
+    tier.
+    """
     async with opened(request, shared_hot_node) as found:
         await found.say(ONE, SYSTEM, ASKED)
         await found.write()

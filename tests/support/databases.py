@@ -1,5 +1,5 @@
-"""Databases for tests, each with every table and without a row. To migrate one takes seconds: those of a shared node are emptied and used again, and a
-node of a test's own may begin with a copy of one.
+"""Databases for tests, each with every table and without a row. To migrate one takes seconds: those of a shared node are emptied and used
+again, and a node of a test's own may begin with a copy of one.
 """
 
 from __future__ import annotations
@@ -99,7 +99,9 @@ async def _tables_with(clickhouse: ClickHouse, columns: str) -> object:
 
 
 async def _parts(clickhouse: ClickHouse) -> dict[bytes, object]:
-    """The names of each table's parts. One without a row is a part too: it has its insert's token, which goes with the last part that covers it."""
+    """The names of each table's parts. One without a row is a part too: it has its insert's token, which goes with the last part that
+    covers it.
+    """
     parts = f"SELECT table, groupArray(name) FROM system.parts WHERE active AND database = '{clickhouse.database}' GROUP BY table"
     return {row[0]: row[1] for row in await clickhouse.query(parts, {})}
 

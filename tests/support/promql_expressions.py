@@ -1,4 +1,6 @@
-"""The expressions that are asked of Prometheus and of tael: of every function, aggregation, operator and form of matching, and some made at random."""
+"""The expressions that are asked of Prometheus and of tael: of every function, aggregation, operator and form of matching, and some made at
+random.
+"""
 
 from __future__ import annotations
 

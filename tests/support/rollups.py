@@ -109,7 +109,9 @@ EXACT_OF_HISTOGRAMS = [
 
 
 def observed(chance: random.Random) -> list[tuple[int, Histograms | float]]:
-    """Three hours of a native histogram that is reset, said to be reset, ends and begins again, and changes its schema and its zero bucket."""
+    """Three hours of a native histogram that is reset, said to be reset, ends and begins again, and changes its schema and its
+    zero bucket.
+    """
     samples: list[tuple[int, Histograms | float]] = []
     schema, zero, counts = 2, 0.001, [0.0] * 8
     for at in range(0, 3 * HOUR_MS, 15_000):

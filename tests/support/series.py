@@ -185,7 +185,9 @@ class StoredSeries:
     def add(
         self, labels: Mapping[str, str] | Labels, samples: Iterable[tuple[int, Sample]], *, tenant: str = "t1", number: int | None = None
     ) -> None:
-        """Have ``(time in ms, value)`` pairs of one series written by the next ``flush``, under another ``number`` than its own where one is said."""
+        """Have ``(time in ms, value)`` pairs of one series written by the next ``flush``, under another ``number`` than its own where one
+        is said.
+        """
         series = labels if isinstance(labels, tuple) else labels_of(labels)
         metric, own = numbers_of(tenant, series)
         number = own if number is None else number

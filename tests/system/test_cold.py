@@ -89,7 +89,9 @@ def found_spans(suite: Suite) -> list[str]:
 
 
 def test_hours_leave_early_while_the_disk_is_low(tmp_path: Path) -> None:
-    """Long before their time, and while writes are still accepted: less is free than is to be free, and more than what ingest refuses at."""
+    """Long before their time, and while writes are still accepted: less is free than is to be free, and more than what ingest
+    refuses at.
+    """
     with Suite(tmp_path, env={"TAEL_ROLL_FREE_BYTES": "1000TiB", "TAEL_ROLL_QUIET_SECS": "0"}) as suite:
         sent = send_spans(suite, range(1, 3), 5)
         until(lambda: suite.get("/api/v1/admin/cold")["shards"][0]["tables"], "files in the cold tier", 90, pause=0.5)
@@ -98,7 +100,9 @@ def test_hours_leave_early_while_the_disk_is_low(tmp_path: Path) -> None:
 
 
 def test_shards_of_a_compactor_that_was_killed_go_on(tmp_path: Path) -> None:
-    """Two share four shards, and one dies in the middle of a roll: the other takes its shards, and every span is there once at every moment."""
+    """Two share four shards, and one dies in the middle of a roll: the other takes its shards, and every span is there once at every
+    moment.
+    """
     settings = {"TAEL_HOT_TIER_HOURS": "0", "TAEL_ROLL_QUIET_SECS": "5"}
     with Suite(tmp_path, shards=4, env=settings) as suite:
         second = suite.spawn("compactor", "killed", {"TAEL_ROLL_FAILPOINT": "exported"})
@@ -134,7 +138,9 @@ def write(suite: Suite, body: bytes) -> None:
 
 
 def test_old_metrics_become_rollups(tmp_path: Path) -> None:
-    """By the compactor's own rounds, within seconds of a raw window of minutes; rates over them are those of the samples, and the answer says so."""
+    """By the compactor's own rounds, within seconds of a raw window of minutes; rates over them are those of the samples, and the answer
+    says so.
+    """
     settings = {
         "TAEL_HOT_TIER_HOURS": "0",
         "TAEL_ROLL_QUIET_SECS": "0",

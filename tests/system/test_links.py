@@ -1,4 +1,6 @@
-"""Each link between the provisioned data sources leads from live data to live data, and Grafana's streaming is answered where it looks for it."""
+"""Each link between the provisioned data sources leads from live data to live data, and Grafana's streaming is answered where it looks for
+it.
+"""
 
 from __future__ import annotations
 
@@ -48,7 +50,9 @@ def window() -> dict[str, str]:
 
 
 def a_trace(suite: Suite) -> str:
-    """The id of a trace of the service whose logs carry it: of a paid order, because the service logs nothing of one whose charge is declined."""
+    """The id of a trace of the service whose logs carry it: of a paid order, because the service logs nothing of one whose charge is
+    declined.
+    """
 
     def find() -> str | None:
         query = f'{{ resource.service.name = "{SERVICE}" && name = "send orders" }}'

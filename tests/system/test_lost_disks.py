@@ -1,4 +1,6 @@
-"""A disk that is lost for ever, one kind after the other: what docs/operations.md, "Losing a machine", says is lost, and what brings the rest back."""
+"""A disk that is lost for ever, one kind after the other: what docs/operations.md, "Losing a machine", says is lost, and what brings the
+rest back.
+"""
 
 from __future__ import annotations
 
@@ -157,7 +159,9 @@ def run(suite: Suite, directory: Path, script: str) -> str:
 
 
 def test_clickhouse_is_lost(suite: Suite, tmp_path: Path) -> None:
-    """What was hot is gone, unless the writer had no answer yet and repeats it. What is in the bucket is found by time, and by id once the indexes are made anew; what was sent meanwhile comes from the WAL."""
+    """What was hot is gone, unless the writer had no answer yet and repeats it. What is in the bucket is found by time, and by id once the
+    indexes are made anew; what was sent meanwhile comes from the WAL.
+    """
     lose(suite, "hotnode-0", suite.directory / "data" / "hotnode-0")
     send_span(suite, AFTER, 1)
     until(lambda: names(suite, AFTER) == ["shop"], "what waited in the WAL", 90, pause=0.5)
@@ -191,7 +195,9 @@ def refusal(suite: Suite) -> str:
 
 
 def test_the_bucket_is_lost(suite: Suite) -> None:
-    """Nothing is answered as if it were whole. A manifest made anew, of a bucket that is empty, gives up what was there; what is hot is answered and rolled as before."""
+    """Nothing is answered as if it were whole. A manifest made anew, of a bucket that is empty, gives up what was there; what is hot is
+    answered and rolled as before.
+    """
     lose(suite, "s3", suite.directory / "data" / "s3" / "objects")
     until(lambda: (found(suite) or {"partial": True}).get("partial"), "no whole answer", 60, pause=0.5)
     send_span(suite, LATE, 4 * 3600)

@@ -1,5 +1,5 @@
-"""Three NATS nodes and three replicas: a node may die, freeze, be cut off or lose its disk, and each may be restarted in turn; what was acknowledged
-is written once, and clients are told to come back in between.
+"""Three NATS nodes and three replicas: a node may die, freeze, be cut off or lose its disk, and each may be restarted in turn; what was
+acknowledged is written once, and clients are told to come back in between.
 """
 
 from __future__ import annotations

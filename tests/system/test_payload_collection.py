@@ -1,4 +1,6 @@
-"""Through the suite's processes: prompts of a deleted trace go out of both tiers, what another trace says too stays, whenever the compactor dies."""
+"""Through the suite's processes: prompts of a deleted trace go out of both tiers, what another trace says too stays, whenever the compactor
+dies.
+"""
 
 from __future__ import annotations
 

@@ -40,7 +40,9 @@ def away(port: int) -> float:
 
 @pytest.mark.parametrize("name", ["coordinator", "compactor", "query", "ingest"])
 def test_a_clean_restart_under_load_loses_doubles_and_refuses_nothing(suite: Suite, name: str) -> None:
-    """In the order of an upgrade. Who writes notices only that of ingest, and is answered retryably; how long it was away goes to the log."""
+    """In the order of an upgrade. Who writes notices only that of ingest, and is answered retryably; how long it was away goes
+    to the log.
+    """
     with Ledger(suite, service=f"rolling-{name}", spans_per_request=5, pause=0.05) as ledger:
         ledger.wait_for(50)
         before = suite.kill(name, signal.SIGTERM)

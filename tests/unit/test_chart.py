@@ -1,4 +1,6 @@
-"""The shipped deployment files, without a cluster or a Docker engine: the chart renders valid manifests, and every setting in them exists."""
+"""The shipped deployment files, without a cluster or a Docker engine: the chart renders valid manifests, and every setting in
+them exists.
+"""
 
 from __future__ import annotations
 

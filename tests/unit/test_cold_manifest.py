@@ -183,8 +183,8 @@ def test_the_files_of_a_day_are_in_one_order() -> None:
 
 
 def test_a_rollup_takes_the_place_of_a_file() -> None:
-    """Of the only one of its tenant and hour. It is never merged with later files, and releases that do not know rollups can read only pages
-    without them.
+    """Of the only one of its tenant and hour. It is never merged with later files, and releases that do not know rollups can read only
+    pages without them.
     """
     manifest = rolled(Manifest(Head(0)), "samples", HOUR, "a", "b")
     raw = a_file("samples", "a", generation=1)

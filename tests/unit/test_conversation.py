@@ -224,7 +224,9 @@ def test_odd_content_fails_nothing(attributes: dict[str, Any]) -> None:
 
 
 def test_a_conversation_has_each_message_once() -> None:
-    """A call usually carries the earlier messages; one that does not is taken as it is. A message that was really sent twice appears twice."""
+    """A call usually carries the earlier messages; one that does not is taken as it is. A message that was really sent twice
+    appears twice.
+    """
     talk, again = Conversation(), Message("user", (Part("text", "more"),))
     assert talk.add(CallMessages([SYSTEM, QUESTION], [ANSWER])) == [SYSTEM, QUESTION, ANSWER]
     assert talk.add(CallMessages([SYSTEM, QUESTION, ANSWER, again], [CALL])) == [again, CALL]

@@ -177,7 +177,9 @@ async def test_a_successor_resumes_from_the_hot_tier() -> None:
 
 @given(st.lists(st.tuples(st.integers(1, SERIES), st.integers(0, 1_500), st.integers(0, 9).map(float)), max_size=40), st.data())
 async def test_each_increment_counts_once_after_any_crash(rows: list[Row], data: st.DataObject) -> None:
-    """In any order of times, with any grouping into batches, a new writer at any batch, any part of a batch written before, and little memory."""
+    """In any order of times, with any grouping into batches, a new writer at any batch, any part of a batch written before, and little
+    memory.
+    """
     tier, at, batch = Tier(), 0, 0
     writer = DeltaPreparation(tier, 100)
     while at < len(rows):

@@ -1,4 +1,6 @@
-"""Everything that the documents name exists: files, targets of make, commands of tael, settings, links and anchors; decisions are listed in order."""
+"""Everything that the documents name exists: files, targets of make, commands of tael, settings, links and anchors; decisions are listed in
+order.
+"""
 
 from __future__ import annotations
 

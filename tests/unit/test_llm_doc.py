@@ -17,7 +17,9 @@ def test_the_tables_are_fresh() -> None:
 
 
 def test_every_column_of_the_table_is_read_from_something() -> None:
-    """And everything that is read becomes a column; seconds to the first token and its time become milliseconds, and an entity a tool or an agent."""
+    """And everything that is read becomes a column; seconds to the first token and its time become milliseconds, and an entity a tool or an
+    agent.
+    """
     assert {name.removeprefix("llm_") for name, _ in COLUMNS} | {"ttft_seconds", "first_token_at", "entity"} == set(KEYS)
 
 

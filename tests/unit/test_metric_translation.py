@@ -352,8 +352,8 @@ def test_an_increment_ahead_of_its_arrival_is_announced_for_the_hour_in_which_it
 
 
 def test_increments_of_thousands_of_hours_are_announced_for_few() -> None:
-    """Those from days before their arrival count at the beginning of a window; they are stored with their original times, whether or not their
-    series are known.
+    """Those from days before their arrival count at the beginning of a window; they are stored with their original times, whether or not
+    their series are known.
     """
     hour_ns, hour_ms = 3_600_000_000_000, 3_600_000
     now_hour_ms = T0_MS - T0_MS % hour_ms

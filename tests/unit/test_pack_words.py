@@ -35,7 +35,9 @@ def test_the_widest_gaps_stay_open() -> None:
 
 
 def test_what_a_pack_is_read_for() -> None:
-    """Nothing without one of the words, everything where all are common or nothing is known, and otherwise the parts that have all of them."""
+    """Nothing without one of the words, everything where all are common or nothing is known, and otherwise the parts that have
+    all of them.
+    """
     first, second, third = packs(3)
     known = Held(
         {

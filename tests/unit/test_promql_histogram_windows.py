@@ -1,4 +1,6 @@
-"""Native histograms over time: resets and their hints, rates and other functions of windows, and cutting buckets open; with numbers that can be checked by hand."""
+"""Native histograms over time: resets and their hints, rates and other functions of windows, and cutting buckets open; with numbers that
+can be checked by hand.
+"""
 
 from __future__ import annotations
 

@@ -101,7 +101,9 @@ REPEATABLE = (
         for view in ("spans_to_span_attribute_keys", "logs_to_log_attribute_keys", "logs_to_log_streams")
     ),
 )
-"""What a second run does no harm to by itself: of several rows the largest counts, or one remains, and a setting or a view's query stays what it is."""
+"""What a second run does no harm to by itself: of several rows the largest counts, or one remains, and a setting or a view's query stays
+what it is.
+"""
 
 
 def test_migrations_have_a_number_each_and_can_be_repeated() -> None:

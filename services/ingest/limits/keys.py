@@ -1,7 +1,7 @@
 """Counts the distinct attribute keys of each tenant's spans and log records in an hour, from sampled requests, and warns by name. Pure.
 
-Nothing is refused: a key costs the hot tier no more than its bytes (docs/adr/0009). Only a request now and then is examined, so the count is
-a lower bound at almost no cost. Sets hold hashes; hashes and tenants together number at most ``max_tracked``.
+Nothing is refused: a key costs the hot tier no more than its bytes (docs/adr/0009). Only a request now and then is examined, so the count
+is a lower bound at almost no cost. Sets hold hashes; hashes and tenants together number at most ``max_tracked``.
 """
 
 from __future__ import annotations

@@ -1,4 +1,6 @@
-"""Applies every tenant's limits in one process: rate buckets, series counts, the limits file with its overrides, and metrics and warnings."""
+"""Applies every tenant's limits in one process: rate buckets, series counts, the limits file with its overrides, and metrics and
+warnings.
+"""
 
 from __future__ import annotations
 
@@ -116,7 +118,8 @@ class TenantLimits:
     def _tenant_buckets(self, tenant: str) -> _Buckets:
         limits = self.limits(tenant)
         found = self._buckets.get(tenant)
-        # By identity, which is cheap for each request: re-reading the limits file gives the tenants it names full buckets, at most one burst.
+        # By identity, which is cheap for each request: re-reading the limits file gives the tenants it names full buckets, at most one
+        # burst.
         if found is None or found.limits is not limits:
             found = self._buckets[tenant] = _Buckets(
                 limits, self._bucket(limits.bytes_per_second, limits), self._bucket(limits.items_per_second, limits)

@@ -1,12 +1,12 @@
 """OTLP over gRPC: Export calls as raw bytes, decompressed here within the limit, answered with the status codes that clients act on.
 
 gRPC's core limits the decompressed size of one message, but not of all calls together, and it decompresses before anything can be counted.
-So decompression in the core is off: a gzip message arrives compressed and is decompressed within the process's byte budget. It is recognised
-by its first byte, 0x1f, which cannot begin a protobuf message. The core refuses other compressions, deflate with UNIMPLEMENTED and those that
-it does not know (zstd, for example) with INTERNAL; clients retry neither.
+So decompression in the core is off: a gzip message arrives compressed and is decompressed within the process's byte budget. It is
+recognised by its first byte, 0x1f, which cannot begin a protobuf message. The core refuses other compressions, deflate with UNIMPLEMENTED
+and those that it does not know (zstd, for example) with INTERNAL; clients retry neither.
 
-The port is served by a listener that forwards gRPC connections to the core and tells plain HTTP clients where to send instead: the core would
-answer them with a frame that they cannot read. This costs a copy of the bytes, and limits connections as every other listener does.
+The port is served by a listener that forwards gRPC connections to the core and tells plain HTTP clients where to send instead: the core
+would answer them with a frame that they cannot read. This costs a copy of the bytes, and limits connections as every other listener does.
 
 gRPC's standard health service answers for the server and for each signal's service, with NOT_SERVING once the drain begins.
 """

@@ -1,7 +1,7 @@
 """Receives protocols that are translated to OTLP; answers with a status and a line of text.
 
-A request is a success when all of it is stored. If some of it can never be stored, the answer is 400 once the rest is stored: senders do not
-retry a 400.
+A request is a success when all of it is stored. If some of it can never be stored, the answer is 400 once the rest is stored: senders do
+not retry a 400.
 """
 
 from __future__ import annotations
@@ -35,7 +35,8 @@ class Form:
 
 @dataclass(frozen=True, slots=True)
 class Protocol:
-    """A protocol: its signal, its name in metrics, the status of success, and the form of a request. ``form`` raises for an unsupported encoding.
+    """A protocol: its signal, its name in metrics, the status of success, and the form of a request. ``form`` raises for an unsupported
+    encoding.
 
     With ``empty``, a request that holds nothing is answered with 422 and this text.
     """

@@ -1,9 +1,9 @@
 """Adds increments (delta temporality) up to running totals, which Prometheus' functions expect; pure.
 
 Every increment counts exactly once, whatever its time, even if several have the same time. The increments of a batch are added in the order
-of their times. One that is not later than its series' total raises the total at the total's own time, as earlier samples are already written.
-A time after the arrival counts as the arrival, so that a sender's wrong clock does not move its series into the future; a time days before it
-counts as three days before, so that an insert touches few hours.
+of their times. One that is not later than its series' total raises the total at the total's own time, as earlier samples are already
+written. A time after the arrival counts as the arrival, so that a sender's wrong clock does not move its series into the future; a time
+days before it counts as three days before, so that an insert touches few hours.
 
 Each total names the last batch that it includes. Batches are added in the order of the WAL, so a writer that repeats one after a crash
 sees from the name which totals include it already.
@@ -100,7 +100,9 @@ class Running(Generic[T]):
         self._totals.update(totals)
 
     def add(self, increments: Sequence[Increment[T]], batch: int) -> list[Row[T]]:
-        """The totals after each increment of a batch, series by series. The last one of a series names the batch, the others TOTAL_BETWEEN."""
+        """The totals after each increment of a batch, series by series. The last one of a series names the batch, the others
+        TOTAL_BETWEEN.
+        """
         rows = [row for ids, group in _by_series(increments) for row in self._add_to(ids, group, batch)]
         while len(self._totals) > self._most:
             # Evicting a series of this very batch is safe: the next batch is prepared after this one is written, and reads

@@ -33,7 +33,9 @@ class _Piece:
     landing: int
 
     def part(self, body: bytes, suffix: str) -> _Piece:
-        """A piece derived from this one. Its token encodes how, so that a repeated intent makes the same pieces, whose stored parts are dropped."""
+        """A piece derived from this one. Its token encodes how, so that a repeated intent makes the same pieces, whose stored parts are
+        dropped.
+        """
         return replace(self, body=body, token=f"{self.token}:{suffix}")
 
     def halves(self) -> tuple[_Piece, _Piece] | None:

@@ -1,5 +1,5 @@
-"""Plans the inserts of a batch; pure. Everything here depends only on the entries and the intent, so that a successor that repeats an intent
-makes the same inserts under the same tokens.
+"""Plans the inserts of a batch; pure. Everything here depends only on the entries and the intent, so that a successor that repeats an
+intent makes the same inserts under the same tokens.
 """
 
 from __future__ import annotations
@@ -20,14 +20,17 @@ _LINGER_MIN_SECONDS, _LINGER_FACTOR = 0.1, 4.0
 
 
 def linger_seconds(insert_seconds: float, most_seconds: float) -> float:
-    """How long to gather entries for the next insert: several times as long as the last insert took, so that inserts never crowd out reads."""
+    """How long to gather entries for the next insert: several times as long as the last insert took, so that inserts never crowd
+    out reads.
+    """
     return min(most_seconds, max(_LINGER_MIN_SECONDS, insert_seconds * _LINGER_FACTOR))
 
 
 def intent_of(entries: Sequence[Entry], insert_items: int, mark: Mark | None = None) -> Intent:
     """The intent to write ``entries``, the last of which has this mark.
 
-    Cuts make inserts of about equal size, of at most ``insert_items`` items and FLAT_BYTES flattened bytes unless a single entry exceeds them.
+    Cuts make inserts of about equal size, of at most ``insert_items`` items and FLAT_BYTES flattened bytes unless a single entry exceeds
+    them.
     """
     items = sum(entry.items for entry in entries)
     # Equal shares rather than full inserts and a small rest: the fixed cost of a small insert is that of a large one (docs/adr/0004).

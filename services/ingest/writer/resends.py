@@ -1,4 +1,5 @@
-"""Recognises records of the WAL that were written before; pure. A client that lost an answer sends its request again, and it must count once.
+"""Recognises records of the WAL that were written before; pure. A client that lost an answer sends its request again, and it must count
+once.
 
 A record is recognised by the digest in its envelope, for two minutes of the WAL's own time and up to a number of digests. What is dropped
 depends only on the preceding entries, so a successor that repeats an intent drops the same records.

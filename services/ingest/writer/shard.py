@@ -1,10 +1,10 @@
 """Moves a shard's WAL to its hot tier, exactly once, in the process that holds the shard's writer lease.
 
-The lease's key holds the epoch, the last committed entry and the current intent (tael/cluster/lease.py). A writer reads the entries after the
-committed one, records their range as its intent by compare-and-set, inserts them with a token made of that range, and continues; each intent
-commits the one before. A stale writer fails at the compare-and-set. A successor finds the intent and repeats it with the same token, under
-which the hot tier drops what it has stored. The WAL is trimmed up to, but not including, the last committed entry, by which the WAL is
-recognised. Where a WAL lost its tail or was recreated, the writer resumes at the first entry that differs (docs/adr/0010).
+The lease's key holds the epoch, the last committed entry and the current intent (tael/cluster/lease.py). A writer reads the entries after
+the committed one, records their range as its intent by compare-and-set, inserts them with a token made of that range, and continues; each
+intent commits the one before. A stale writer fails at the compare-and-set. A successor finds the intent and repeats it with the same token,
+under which the hot tier drops what it has stored. The WAL is trimmed up to, but not including, the last committed entry, by which the WAL
+is recognised. Where a WAL lost its tail or was recreated, the writer resumes at the first entry that differs (docs/adr/0010).
 """
 
 from __future__ import annotations

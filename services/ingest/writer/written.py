@@ -17,7 +17,9 @@ _LOAD_ENTRIES = 64
 
 
 class WrittenRecords:
-    """The written records of one WAL. Call ``load`` first, then ``fresh`` for each batch in the order of the WAL, and ``save`` now and then."""
+    """The written records of one WAL. Call ``load`` first, then ``fresh`` for each batch in the order of the WAL, and ``save`` now and
+    then.
+    """
 
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
@@ -35,7 +37,8 @@ class WrittenRecords:
             if message.generation == lease.generation:
                 through = max(through, message.through)
         while through < lease.committed:
-            # Every committed entry was appended no later than the last one, so the last one's time and digest serve as the mark of each chunk.
+            # Every committed entry was appended no later than the last one, so the last one's time and digest serve as the mark of each
+            # chunk.
             last = replace(lease.place, sequence=min(lease.committed, through + _LOAD_ENTRIES))
             for entry in await self._read(through + 1, last, stop):
                 self._resends.read(entry)
@@ -50,7 +53,9 @@ class WrittenRecords:
         return found.entries
 
     async def save(self, lease: Lease) -> None:
-        """Save the digests of committed entries, so that these may be trimmed, and delete saved ones that are too old. Raises Unavailable."""
+        """Save the digests of committed entries, so that these may be trimmed, and delete saved ones that are too old. Raises
+        Unavailable.
+        """
         message = self._resends.unsaved(lease.generation, lease.committed)
         if message is not None:
             place = await self._parts.digests.save(message)

@@ -21,8 +21,8 @@ log = get_logger("query")
 
 
 async def stream(request: web.Request, pieces: AsyncGenerator[bytes], content_type: str, *, status: int = 200) -> web.StreamResponse:
-    """Send the pieces as one body. A failure before the second piece is raised; a later one aborts the connection, so that no client takes a
-    partial body for a complete one.
+    """Send the pieces as one body. A failure before the second piece is raised; a later one aborts the connection, so that no client takes
+    a partial body for a complete one.
 
     A client that goes away ends ``pieces``.
     """
@@ -64,7 +64,9 @@ async def elements(trace: LongTrace, items: Callable[[Sequence[Span]], Sequence[
 async def encoded_groups(
     trace: LongTrace, form: Literal["proto_json", "otlp_json"], to_dict: Callable[[Span], Mapping[str, Any]]
 ) -> AsyncGenerator[bytes]:
-    """``ResourceSpans`` of each block in protobuf's JSON, as the elements of one array; ``to_dict`` converts spans that are not yet encoded."""
+    """``ResourceSpans`` of each block in protobuf's JSON, as the elements of one array; ``to_dict`` converts spans that are not yet
+    encoded.
+    """
 
     def groups(block: Slice) -> bytes:
         origins = [block.origins[number] for number in block.origin_ids]

@@ -1,7 +1,7 @@
 """Live feeds: one subscription for each signal, shared by its watchers, decoded in a thread, and active only while there are watchers.
 
-A body of a tenant without watchers is dropped before it is decoded. Memory is bounded, for bodies that wait for the thread and for frames that
-wait for a client. Items that do not fit are lost to the watchers concerned, whose clients are notified how many they may have missed.
+A body of a tenant without watchers is dropped before it is decoded. Memory is bounded, for bodies that wait for the thread and for frames
+that wait for a client. Items that do not fit are lost to the watchers concerned, whose clients are notified how many they may have missed.
 """
 
 from __future__ import annotations
@@ -270,7 +270,8 @@ class LiveFeed(Generic[T]):
             while self._waiting:
                 body = self._waiting.popleft()
                 self._waiting_bytes -= len(body.body)
-                # A copy, because watchers come and go on the loop while the thread runs. Frames are queued here, on the loop, which owns the queues.
+                # A copy, because watchers come and go on the loop while the thread runs. Frames are queued here, on the loop, which owns
+                # the queues.
                 for found in await asyncio.to_thread(self._find, body, tuple(self._watchers)):
                     lost = sum(items for event, items in found.events if not found.watcher.offer(event))
                     self._lose(found.watcher, lost + found.lost)

@@ -20,8 +20,8 @@ from tael.otlp.prices import Prices, with_cost
 class LiveSpan:
     """One span, decoded and rendered at most once, however many watchers it has; it has the attributes of a Span.
 
-    The fields that filters use most are read from the wire message, so that few spans of a busy stream are decoded; any other field decodes the
-    span.
+    The fields that filters use most are read from the wire message, so that few spans of a busy stream are decoded; any other field decodes
+    the span.
     """
 
     def __init__(self, wire: WireSpan, frame: Frame, prices: Prices) -> None:

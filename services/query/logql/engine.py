@@ -155,8 +155,8 @@ class LogqlEngine:
     async def volumes(
         self, tenant: str, matchers: tuple[Matcher, ...], time_range: TimeRange, names: Collection[str] | None = None
     ) -> Answer[list[Stream]]:
-        """The streams with the bytes that Loki would count for them, metadata included; with more than ``SIZED`` lines only the bytes of lines.
-        ``names`` is as in ``streams``.
+        """The streams with the bytes that Loki would count for them, metadata included; with more than ``SIZED`` lines only the bytes of
+        lines. ``names`` is as in ``streams``.
         """
         answer = await self.streams(tenant, matchers, time_range, names=names)
         if answer.missing or sum(stream.count for stream in answer.value) > SIZED:
@@ -252,7 +252,9 @@ class _Pick:
 
 
 def _resolved(request: Request) -> Request:
-    """A request whose ``streams`` are those of a selector, as storage understands it: what it does not know of streams is asked of records."""
+    """A request whose ``streams`` are those of a selector, as storage understands it: what it does not know of streams is asked
+    of records.
+    """
     streams, pushed = selected(request.streams)
     # NOTHING stays what it is: nothing is read then.
     predicate = request.predicate if request.predicate == NOTHING else all_of((request.predicate, pushed))

@@ -1,4 +1,6 @@
-"""Reads lines page by page, so that at most two pages are in memory, however many lines a query reads: one is evaluated while the next is read."""
+"""Reads lines page by page, so that at most two pages are in memory, however many lines a query reads: one is evaluated while the next is
+read.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +21,9 @@ _SMALLER: Final = 8
 
 
 class Pages:
-    """The lines of ``query``, whose limit is ignored; ``missing`` names the shards that did not answer. ``names`` is as in ``LogReader.read_lines``."""
+    """The lines of ``query``, whose limit is ignored; ``missing`` names the shards that did not answer. ``names`` is as in
+    ``LogReader.read_lines``.
+    """
 
     def __init__(self, reader: LogReader, tenant: str, query: LogQuery, names: Collection[str] | None = None) -> None:
         self._reader, self._tenant, self._query, self._names = reader, tenant, query, names
@@ -27,7 +31,8 @@ class Pages:
         self.missing: dict[str, None] = {}
 
     async def read(self, first: int = MAX_FIND_LIMIT, *, ahead: bool = True) -> AsyncGenerator[list[Entry], None]:
-        """Pages in the query's order of time; the first has ``first`` lines, later ones more. Without ``ahead`` the second is read only when it is asked for.
+        """Pages in the query's order of time; the first has ``first`` lines, later ones more. Without ``ahead`` the second is read only
+        when it is asked for.
 
         To be closed by a caller that ends early.
         """

@@ -80,8 +80,8 @@ class PromqlEngine:
     async def run(self, tenant: str, query: Query, expr: Expr) -> Outcome:
         """The value of ``expr``, the tree of ``query``.
 
-        Raises Rejected with Prometheus' message where the data does not allow the operation, TooLarge beyond the limits, and what the reader raises.
-        When the caller is cancelled or gives up, the evaluation ends at its next node.
+        Raises Rejected with Prometheus' message where the data does not allow the operation, TooLarge beyond the limits, and what the
+        reader raises. When the caller is cancelled or gives up, the evaluation ends at its next node.
         """
         lookback = self.options.lookback_ms if query.lookback_ms is None else query.lookback_ms
         options = Options(lookback, self.options.subquery_step_ms, self.options.push)

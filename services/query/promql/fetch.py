@@ -1,4 +1,6 @@
-"""Fetches the data of an expression from a SeriesReader: concurrently, within a budget, with samples instead of grids that a shard cannot compute."""
+"""Fetches the data of an expression from a SeriesReader: concurrently, within a budget, with samples instead of grids that a shard cannot
+compute.
+"""
 
 from __future__ import annotations
 
@@ -72,7 +74,9 @@ class _Fetch:
 
 
 def _exact(samples: Samples) -> Samples:
-    """Samples whose only uses are exact over rollups of histograms, marked exact; not if there are floats too, which have only last values."""
+    """Samples whose only uses are exact over rollups of histograms, marked exact; not if there are floats too, which have only
+    last values.
+    """
     rollups = samples.rollups
     if rollups is None or samples.histogram is None:
         return samples

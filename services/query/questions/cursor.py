@@ -1,7 +1,7 @@
 """The opaque cursor of a list of spans or log records, pure: where the page ended, its range, and a digest of its query.
 
-Layout, base64url without padding: version 1 (u8), the query's digest (8 bytes), range start and end (i64, big endian), then the last item: a
-span's start (u64), trace id (16 bytes) and span id (8 bytes), or a record's time (u64) and serial (u64). The range is included because
+Layout, base64url without padding: version 1 (u8), the query's digest (8 bytes), range start and end (i64, big endian), then the last item:
+a span's start (u64), trace id (16 bytes) and span id (8 bytes), or a record's time (u64) and serial (u64). The range is included because
 ``last=15m`` would move between two pages.
 """
 

@@ -24,8 +24,8 @@ ANY: Final = "any"
 
 @contextlib.asynccontextmanager
 async def find_calls(backend: Backend, tenant: str, pairs: Sequence[tuple[str, str]]) -> AsyncIterator[Page[Span]]:
-    """Spans of model calls, newest first, that match FILTERS, ``status``, ``min_cost_usd`` and ``text``. ``operation`` selects other kinds of
-    calls, or ``any``. Raises Rejected, and what the reader raises.
+    """Spans of model calls, newest first, that match FILTERS, ``status``, ``min_cost_usd`` and ``text``. ``operation`` selects other kinds
+    of calls, or ``any``. Raises Rejected, and what the reader raises.
     """
     page = read_page(
         pairs,

@@ -78,7 +78,9 @@ class Session:
 
 @contextlib.asynccontextmanager
 async def sessions(backend: Backend, tenant: str, pairs: Sequence[tuple[str, str]]) -> AsyncIterator[Answer[list[Session]]]:
-    """Sessions with a call that counts, the one with the newest call first. Takes FILTERS, a range and ``limit``. Raises as ``usage`` does."""
+    """Sessions with a call that counts, the one with the newest call first. Takes FILTERS, a range and ``limit``. Raises as
+    ``usage`` does.
+    """
     parameters = Parameters(pairs, known=(*FILTERS, *RANGE, "limit"))
     limit = _limit(backend, parameters)
     async with _calls(backend, tenant, parameters) as answer:

@@ -31,7 +31,9 @@ class Page(Generic[T]):
 
 @dataclass(frozen=True, slots=True)
 class PageRequest(Generic[C]):
-    """A request for a page: ``after`` is where the page before ended. The filters are in ``parameters``; their digest goes into the cursor."""
+    """A request for a page: ``after`` is where the page before ended. The filters are in ``parameters``; their digest goes into
+    the cursor.
+    """
 
     parameters: Parameters
     time_range: TimeRange

@@ -101,7 +101,9 @@ def _within(limit_bytes: int, references: Iterable[Reference]) -> tuple[set[byte
 async def _contents(
     backend: Backend, turn: Turn, tenant: str, wanted: set[bytes], time_range: TimeRange
 ) -> tuple[Contents, tuple[str, ...]]:
-    """The payloads by hash, and the missing shards. A payload is in the hour of the item that refers to it; one posted by hand may be elsewhere."""
+    """The payloads by hash, and the missing shards. A payload is in the hour of the item that refers to it; one posted by hand may be
+    elsewhere.
+    """
     found = await turn.ask(backend.payloads.get_payloads(tenant, wanted, time_range))
     absent = wanted - found.value.keys()
     if not absent:

@@ -61,7 +61,8 @@ async def find_spans(backend: Backend, tenant: str, pairs: Sequence[tuple[str, s
 
 async def page_of_spans(backend: Backend, turn: Turn, tenant: str, query: SpanQuery, digest: bytes) -> Page[Span]:
     """The page of a query; its cursor has the digest of the filters. Raises what the reader raises."""
-    # One more item than the page has tells whether there is another page; at the reader's own limit a full page may be followed by an empty one.
+    # One more item than the page has tells whether there is another page; at the reader's own limit a full page may be followed by an empty
+    # one.
     wanted = min(query.limit + 1, MAX_FIND_LIMIT)
     answer = await turn.ask(backend.spans.find_spans(tenant, replace(query, limit=wanted)))
     page, cursor = answer.value[: query.limit], None
@@ -77,8 +78,8 @@ async def get_trace(
 ) -> AsyncIterator[Answer[list[Span]]]:
     """Every span of a trace, by start, with payloads resolved; a time range is a hint where to look.
 
-    Raises TraceTooLong for more than ``WHOLE_SPANS`` spans (see long_traces.py), NotFound when every shard answered, TraceUnknown when one is
-    missing, and what the reader raises.
+    Raises TraceTooLong for more than ``WHOLE_SPANS`` spans (see long_traces.py), NotFound when every shard answered, TraceUnknown when one
+    is missing, and what the reader raises.
     """
     async with backend.turns.turn("trace", tenant) as turn:
         answer = await _ask_for_trace(backend, turn, tenant, trace_id, time_range)

@@ -22,8 +22,8 @@ STATUS_STYLES = {"error": "red", "ok": "green"}
 class Rows:
     """A table with aligned columns that fits the terminal.
 
-    Column names begin with ``>`` for right-aligned, ``~`` for one that is shortened to fit, and ``?`` for an optional one: optional columns are
-    dropped, the last first, before any other column is cut.
+    Column names begin with ``>`` for right-aligned, ``~`` for one that is shortened to fit, and ``?`` for an optional one: optional columns
+    are dropped, the last first, before any other column is cut.
     """
 
     def __init__(self, *columns: str) -> None:

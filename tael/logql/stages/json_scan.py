@@ -1,7 +1,7 @@
 """A JSON scanner that yields the members of an object one by one, up to the first syntax error.
 
-Loki's ``json`` and ``unpack`` keep the members before the error and put the error's text in ``__error_details__``; a decoder of whole documents
-can give neither.
+Loki's ``json`` and ``unpack`` keep the members before the error and put the error's text in ``__error_details__``; a decoder of whole
+documents can give neither.
 """
 
 from __future__ import annotations

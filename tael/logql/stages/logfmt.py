@@ -1,4 +1,5 @@
-"""``| logfmt``: ``key=value`` and ``key="quoted value"`` as labels. Without ``--strict`` malformed pairs are skipped, with it the line fails.
+"""``| logfmt``: ``key=value`` and ``key="quoted value"`` as labels. Without ``--strict`` malformed pairs are skipped, with it the line
+fails.
 
 ``| logfmt name="key"`` takes only the values of these keys.
 """

@@ -38,7 +38,9 @@ class CapturePattern:
                 raise ValueError(f"duplicate capture name ({name}): invalid expression")
 
     def captures(self, line: str) -> list[tuple[str, str]]:
-        """The captured names and values. Where a literal is missing, the capture before it takes the rest of the line, later ones nothing."""
+        """The captured names and values. Where a literal is missing, the capture before it takes the rest of the line, later
+        ones nothing.
+        """
         parts, found, at = self._parts, [], 0
         if not line or (not parts[0][1] and not line.startswith(parts[0][0])):
             return []

@@ -371,4 +371,6 @@ FUNCTIONS: Final[dict[str, TemplateFunction]] = {
     "js": _of("a*", lambda *values: json.dumps(_texts(*values))[1:-1].translate(_SCRIPT)),
     "urlquery": _of("a*", lambda *values: urllib.parse.quote_plus(_texts(*values), safe="~")),
 }
-"""The functions by name. The executor implements ``and``, ``or``, ``__line__``, ``__timestamp__`` and ``now``, which need more than their arguments."""
+"""The functions by name. The executor implements ``and``, ``or``, ``__line__``, ``__timestamp__`` and ``now``, which need more than their
+arguments.
+"""

@@ -19,7 +19,9 @@ class Literal:
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """``.a.b``, ``$x.a`` or ``(…).a``: ``of`` is the operand whose fields these are, None for the dot; without ``names`` it is the operand itself."""
+    """``.a.b``, ``$x.a`` or ``(…).a``: ``of`` is the operand whose fields these are, None for the dot; without ``names`` it is the operand
+    itself.
+    """
 
     of: Operand | None
     names: tuple[str, ...]

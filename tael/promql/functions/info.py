@@ -18,10 +18,12 @@ _DEFAULT = (Matcher(METRIC_NAME, "=", TARGET_INFO),)
 
 
 def info(base: Vector, infos: Vector, times_ms: Floats, matchers: Sequence[Matcher] | None, require_room: Callable[[int], None]) -> Vector:
-    """``base`` with labels added from ``infos``: those that ``matchers`` name, or all. ``times_ms`` are the times of the samples in ``infos``.
+    """``base`` with labels added from ``infos``: those that ``matchers`` name, or all. ``times_ms`` are the times of the samples in
+    ``infos``.
 
-    Series without a matching info series are kept as they are, or dropped where a matcher does not accept an empty label. Raises Rejected when
-    two info series of one metric are equally new, or two metrics disagree on a label. ``require_room`` gets the size of the result while it grows.
+    Series without a matching info series are kept as they are, or dropped where a matcher does not accept an empty label. Raises Rejected
+    when two info series of one metric are equally new, or two metrics disagree on a label. ``require_room`` gets the size of the result
+    while it grows.
     """
     names = [matcher for matcher in _DEFAULT if matchers is None] + [m for m in matchers or () if m.name == METRIC_NAME]
     wanted = {matcher.name for matcher in matchers or () if matcher.name != METRIC_NAME}

@@ -46,7 +46,9 @@ class Arguments(Protocol):
         ...
 
     def require_room(self, samples: int) -> None:
-        """MUST be called with the samples of a result that may have more of them than the arguments, before it is built; raises TooLarge."""
+        """MUST be called with the samples of a result that may have more of them than the arguments, before it is built; raises
+        TooLarge.
+        """
         ...
 
     def at(self, index: int) -> int:
@@ -70,7 +72,9 @@ class Arguments(Protocol):
         ...
 
     def timed(self, index: int) -> tuple[Vector, Floats]:
-        """An instant vector and the times of its samples in milliseconds: the samples' own for a selector, the steps for any other expression."""
+        """An instant vector and the times of its samples in milliseconds: the samples' own for a selector, the steps for any other
+        expression.
+        """
         ...
 
     def matchers(self, index: int) -> Sequence[Matcher]:
@@ -97,8 +101,8 @@ Apply: TypeAlias = Callable[[Arguments], Value]
 class Function:
     """One function.
 
-    ``variadic`` is how often the last argument may occur: 0 means exactly once, ``n`` up to ``n`` times or not at all, -1 any number of times.
-    An experimental function parses only where the setting allows it. ``by_step`` says that its value depends on the step even if its
+    ``variadic`` is how often the last argument may occur: 0 means exactly once, ``n`` up to ``n`` times or not at all, -1 any number of
+    times. An experimental function parses only where the setting allows it. ``by_step`` says that its value depends on the step even if its
     arguments do not. ``over`` is the range function of ``tael.vectors`` behind it.
     """
 

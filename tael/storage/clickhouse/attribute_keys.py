@@ -1,12 +1,12 @@
 """The attribute keys of items, for suggestions: the SQL that fills the tables as items are written, and the SQL that reads them.
 
-A row has the keys of one tenant and hour, as an array for each scope and type. One row for each key would be simpler, but planning the statement that
-makes such rows costs more than collecting the keys. Only the first ``FIRST_ROWS`` rows of an insert are read, and one in ``ONE_ROW_IN`` of the others,
-because suggestions need not include rare keys. Of a key with more than ``VALUES_AT_ONCE`` values in an insert no value is kept: they would crowd out
-all others.
+A row has the keys of one tenant and hour, as an array for each scope and type. One row for each key would be simpler, but planning the
+statement that makes such rows costs more than collecting the keys. Only the first ``FIRST_ROWS`` rows of an insert are read, and one in
+``ONE_ROW_IN`` of the others, because suggestions need not include rare keys. Of a key with more than ``VALUES_AT_ONCE`` values in an insert
+no value is kept: they would crowd out all others.
 
-Attributes of resources and scopes are in dictionaries, which functions and aggregates unpack for each row (flatten.py). Their keys are therefore
-collected from the landing tables, where each resource and scope occurs once.
+Attributes of resources and scopes are in dictionaries, which functions and aggregates unpack for each row (flatten.py). Their keys are
+therefore collected from the landing tables, where each resource and scope occurs once.
 """
 
 from __future__ import annotations
@@ -153,7 +153,9 @@ class ClickHouseAttributeKeys:
     async def list_values(
         self, tenant: str, signal: AttributeSignal, scope: ValueScope, key: str, time_range: TimeRange, limit: int
     ) -> Answer[list[Value]]:
-        """At most ``limit`` distinct values of a key that are strings or, for attributes of the item itself, integers; strings first, in order."""
+        """At most ``limit`` distinct values of a key that are strings or, for attributes of the item itself, integers; strings first, in
+        order.
+        """
         _, values = await self._values(tenant, signal, scope, key, time_range, limit)
         return Answer(values)
 
@@ -205,7 +207,9 @@ def list_keys(source: Source, tenant: str, signal: AttributeSignal, time_range: 
 def key_values(
     source: Source, tenant: str, signal: AttributeSignal, scope: ValueScope, key: str, time_range: TimeRange, limit: int
 ) -> Statement:
-    """One row: whether the key has values, for each type; the number of pairs in the fullest row; and the first ``limit`` values of each stored type."""
+    """One row: whether the key has values, for each type; the number of pairs in the fullest row; and the first ``limit`` values of each
+    stored type.
+    """
     where, parameters = _hours(tenant, time_range)
     stored = [f"{name}_values" for name in _VALUES if name.startswith(scope)]
     kinds = [f"max(has({scope}_{kind}_keys, {{key:String}}))" for kind in _TYPES]

@@ -1,4 +1,5 @@
-"""The only module that uses clickhouse_connect: a shard's ClickHouse over HTTP, with limits on every call and errors that say what to do next.
+"""The only module that uses clickhouse_connect: a shard's ClickHouse over HTTP, with limits on every call and errors that say what to do
+next.
 
 Callers provide the SQL. It connects on the first call and again after a failure, so a shard may be down when a process starts.
 """
@@ -84,7 +85,8 @@ _OBJECT: Final = re.compile(r"while reading '([^']+)' in bucket|in file/uri ([^)
 _S3_ERROR: Final = 499
 _NOT_FOUND: Final = "HTTP response code: 404"
 _RESULT_TOO_LARGE: Final = frozenset({158, 396})
-# Messages are matched where a code has several causes: 241 is a query over its own limit or a server out of memory, 252 may be the insert's fault.
+# Messages are matched where a code has several causes: 241 is a query over its own limit or a server out of memory, 252 may be the insert's
+# fault.
 OUT_OF_MEMORY: Final = "MEMORY_LIMIT_EXCEEDED"
 _TOO_SPREAD: Final = "Too many partitions for single INSERT block"
 _TOO_LONG: Final = "Max query size exceeded"
@@ -105,8 +107,8 @@ class Limits:
     """Bounds of one statement. ``seconds`` is enforced by the server and, a little later, by this client.
 
     Without ``prewhere`` all columns are read at once, whatever the conditions; without ``steps`` only the columns of all conditions are.
-    ``apart`` is for rows that lie apart, each in a granule of its own of which everything is decompressed: threads share these from few on, and the server
-    keeps what it decompressed, because the next page and the traces of this one are in the same granules.
+    ``apart`` is for rows that lie apart, each in a granule of its own of which everything is decompressed: threads share these from few on,
+    and the server keeps what it decompressed, because the next page and the traces of this one are in the same granules.
     """
 
     seconds: float
@@ -140,11 +142,15 @@ class Limits:
 
 QUERY_LIMITS = Limits(seconds=30, memory_bytes=1 << 30, result_rows=1_000_000)
 ROWS_LIMITS = Limits(seconds=30, memory_bytes=1 << 30, result_rows=1_000_000, threads=2, apart=True)
-"""For reads of whole rows by their keys. A second thread halves their time for a tenth more of processor time, and takes some 60 MB of memory."""
+"""For reads of whole rows by their keys. A second thread halves their time for a tenth more of processor time, and takes some 60 MB of
+memory.
+"""
 POINT_LIMITS = Limits(seconds=30, memory_bytes=1 << 30, result_rows=1_000_000, threads=1)
 """For reads of a few granules, which would be slower with more threads."""
 SMALL_LIMITS = Limits(seconds=30, memory_bytes=1 << 30, result_rows=1_000_000, prewhere=False)
-"""For reads of tables that have few rows in many parts: opening the parts is most of their cost, and each condition read by itself opens them again."""
+"""For reads of tables that have few rows in many parts: opening the parts is most of their cost, and each condition read by itself opens
+them again.
+"""
 INSERT_LIMITS = Limits(seconds=120, memory_bytes=4 << 30)
 """An insert takes several times the size of its body. The writer halves a batch that takes more than this."""
 DDL_LIMITS = Limits(seconds=120)
@@ -159,9 +165,9 @@ log = get_logger("clickhouse")
 class ClickHouse:
     """One shard's ClickHouse. Safe for concurrent use in one event loop; ``close`` it when done.
 
-    Every call raises only the errors of ``translate``. A call without an answer raises Unavailable a little after its limit
-    (the server ends it at the limit), and at the latest after ``patience_seconds``. A read raises Unavailable as soon as the server hangs, that
-    is, leaves a ping unanswered (``pulse``): other shards' answers must not wait for it as long as for a server that is merely slow.
+    Every call raises only the errors of ``translate``. A call without an answer raises Unavailable a little after its limit (the server
+    ends it at the limit), and at the latest after ``patience_seconds``. A read raises Unavailable as soon as the server hangs, that is,
+    leaves a ping unanswered (``pulse``): other shards' answers must not wait for it as long as for a server that is merely slow.
     """
 
     def __init__(
@@ -208,8 +214,8 @@ class ClickHouse:
             await client.command(sql, parameters=dict(parameters) if parameters else None, settings=limits.settings())
 
     async def insert(self, table: str, body: bytes, body_format: str, settings: Mapping[str, Any], limits: Limits = INSERT_LIMITS) -> None:
-        """Send ``body`` unchanged, in ClickHouse's ``body_format``. It is sent once more when the connection was lost, which ``settings`` MUST make
-        harmless.
+        """Send ``body`` unchanged, in ClickHouse's ``body_format``. It is sent once more when the connection was lost, which ``settings``
+        MUST make harmless.
         """
         settings = {**limits.settings(), **settings}
         async with self._call(limits) as client:
@@ -266,7 +272,9 @@ class ClickHouse:
             watching.cancel()
 
     def _report_damage(self, error: Exception) -> None:
-        """Log and count a damaged part. ClickHouse's message, with its file and checksums, is for operators, so it is logged here and kept out of answers."""
+        """Log and count a damaged part. ClickHouse's message, with its file and checksums, is for operators, so it is logged here and kept
+        out of answers.
+        """
         if getattr(error, "code", None) in _DAMAGED_CODES:
             server = urlsplit(self.url)
             _DAMAGED_READS.labels(f"{server.hostname}:{server.port}").inc()
@@ -293,7 +301,9 @@ class ClickHouse:
             return self._client
 
     async def _retire(self) -> None:
-        """Connect anew after a change of certificates. Calls under way finish on the previous client, which is closed at the next change."""
+        """Connect anew after a change of certificates. Calls under way finish on the previous client, which is closed at the
+        next change.
+        """
         if self._tls is None:
             return
         self._tls.refresh()
@@ -315,8 +325,8 @@ class ClickHouse:
 def translate(error: Exception, *, reading: bool = False) -> TaelError:
     """The error that tells a caller what to do about an error of the client or the server.
 
-    Unavailable or Overloaded when the same call may succeed later, Rejected when it never will. An unknown error code becomes Unavailable, so
-    that data is kept and retried rather than thrown away. A statement that takes more memory than its limit is TooLarge.
+    Unavailable or Overloaded when the same call may succeed later, Rejected when it never will. An unknown error code becomes Unavailable,
+    so that data is kept and retried rather than thrown away. A statement that takes more memory than its limit is TooLarge.
     """
     if isinstance(error, TaelError):
         return error

@@ -71,7 +71,9 @@ class ClickHouseCollect(Mutations):
         return [Stray(text(tenant), bytes(sha256), int(hour) * NS_PER_SECOND) for tenant, sha256, hour in rows]
 
     async def spare(self) -> None:
-        """See CollectStore. The rows to delete are named one by one: replicas that evaluated the condition themselves might see other references."""
+        """See CollectStore. The rows to delete are named one by one: replicas that evaluated the condition themselves might see other
+        references.
+        """
         # FINAL: of a payload that was condemned twice for one cause, the later time counts.
         uses = used(self._named(_INDEX), f"(tenant, hash) IN (SELECT tenant, hash FROM {self._named(CONDEMNED)})")  # noqa: S608  # the same
         rows = await self._ask(
@@ -108,8 +110,8 @@ class ClickHouseCollect(Mutations):
 
     async def is_all(self, due: Due) -> bool:
         """See CollectStore."""
-        # Counted by name: a compactor that died in ``forget`` may have left hashes in ``due`` that the index no longer holds. Comparing numbers
-        # alone, these would make up for others that are still needed.
+        # Counted by name: a compactor that died in ``forget`` may have left hashes in ``due`` that the index no longer holds. Comparing
+        # numbers alone, these would make up for others that are still needed.
         where = f"{before_request(_INDEX)} AND {OF_AN_HOUR} AND item = {NO_ITEM}"
         held = await self._count_hashes(where, replace(due, hashes=()))
         for part in due.parts(_AT_ONCE):

@@ -20,14 +20,18 @@ ZEROS: Final = "toFixedString('', {})"
 
 @dataclass(frozen=True, slots=True)
 class Names:
-    """An Enum ``column`` that has one of ``known`` as the field's value; where ``other`` holds, the value is another one and stored elsewhere."""
+    """An Enum ``column`` that has one of ``known`` as the field's value; where ``other`` holds, the value is another one and stored
+    elsewhere.
+    """
 
     column: str
     known: tuple[str, ...]
     other: str
 
     def leaf(self, holds: Callable[[Any], bool], text: str) -> str:
-        """The condition that the field satisfies a leaf: ``holds`` tests a value, ``text`` is the condition on a value that is stored elsewhere."""
+        """The condition that the field satisfies a leaf: ``holds`` tests a value, ``text`` is the condition on a value that is stored
+        elsewhere.
+        """
         held = [f"'{name}'" for name in self.known if holds(name)]
         return in_some([*([f"{self.column} IN ({', '.join(held)})"] if held else []), f"({self.other} AND {text})"])
 
@@ -37,9 +41,10 @@ class Column:
     """The SQL of an intrinsic field: its ``value`` and, if it may be missing, the condition that it is ``present``.
 
     ``absent`` is the value that is read when it is missing (None: any); ``size`` is that of a FixedString. ``many`` marks an array of
-    values, ``words_index`` the column with the text index, and ``named`` an expression that is written once and then referred to by that name.
-    ``payloads`` is a SELECT of the hashes, in hex, of payloads that values may refer to, at least of those with all the given words, to which a
-    condition on their ``content`` is appended; ``payloads_indexed`` is whether the text index covers that content. With ``names``, ``value`` is read only where no name is stored.
+    values, ``words_index`` the column with the text index, and ``named`` an expression that is written once and then referred to by that
+    name. ``payloads`` is a SELECT of the hashes, in hex, of payloads that values may refer to, at least of those with all the given words,
+    to which a condition on their ``content`` is appended; ``payloads_indexed`` is whether the text index covers that content. With
+    ``names``, ``value`` is read only where no name is stored.
     """
 
     kind: Kind

@@ -15,9 +15,9 @@ _LAST_HOUR_NS = (1 << 32) * NS_PER_SECOND
 """Hours are stored in 32 bits of seconds and wrap around beyond, and before 1970. A bound there is not used as a condition."""
 
 CONDITION_FIRST: Final = "\nSETTINGS use_top_k_dynamic_filtering = 0"
-"""The end of a statement that looks for a page in a piece of time. Without it, ClickHouse first reads all columns of the condition for each row newer than
-those found so far, and only then applies the condition. This takes several times as long when matches are rare; when they are common, a piece of
-seconds is enough anyway.
+"""The end of a statement that looks for a page in a piece of time. Without it, ClickHouse first reads all columns of the condition for each
+row newer than those found so far, and only then applies the condition. This takes several times as long when matches are rare; when they
+are common, a piece of seconds is enough anyway.
 """
 
 
@@ -31,8 +31,8 @@ class Statement:
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """A parameter's value as ClickHouse reads it. The client writes lists element by element, and escapes texts character by character, which
-    takes longer than all else for thousands of pairs.
+    """A parameter's value as ClickHouse reads it. The client writes lists element by element, and escapes texts character by character,
+    which takes longer than all else for thousands of pairs.
     """
 
     text: str
@@ -54,7 +54,9 @@ class Conditions:
         self.parameters |= parameters
 
     def within(self, column: str, time_range: TimeRange, start: str = "start", end: str = "end") -> bool:
-        """Restrict a column of instants to the range; ``start`` and ``end`` name the parameters. Returns whether both bounds could be used."""
+        """Restrict a column of instants to the range; ``start`` and ``end`` name the parameters. Returns whether both bounds
+        could be used.
+        """
         if time_range.end_ns <= time_range.start_ns:
             self.add("false")
             return True

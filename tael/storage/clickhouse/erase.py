@@ -158,7 +158,9 @@ class ClickHouseErase(Mutations):
             await self._condemn(f"{before_request('payload_references')} AND {_OF_ITEMS}", parameters, cause)
 
     async def _condemn(self, where: str, parameters: dict[str, Any], cause: Cause) -> None:
-        """Condemn the payloads that the references name, and only then delete the references: after a crash in between, they are condemned again."""
+        """Condemn the payloads that the references name, and only then delete the references: after a crash in between, they are condemned
+        again.
+        """
         await self._clickhouse.command(
             f"INSERT INTO {self._named(CONDEMNED)} SELECT DISTINCT tenant, hour, hash, {{cause:String}}, {instant('since')}, {instant('due')}\n"  # the same
             f"FROM {self._named('payload_references')} WHERE {where} SETTINGS insert_deduplicate = 0",

@@ -12,9 +12,9 @@ Event, link and scope attributes have two maps only, strings and others, and the
 
     i<decimal> integer      d<decimal> double, shortest form that reads back      t, f  boolean
 
-The attributes of a resource or scope are repeated in the row of every item under it. They are put into dictionaries (LowCardinality) before items
-are unfolded, so that a row costs an index and not a copy: a resource of a megabyte over twenty thousand spans would be twenty gigabytes. After that no
-function may be applied to them, because functions unpack dictionaries.
+The attributes of a resource or scope are repeated in the row of every item under it. They are put into dictionaries (LowCardinality) before
+items are unfolded, so that a row costs an index and not a copy: a resource of a megabyte over twenty thousand spans would be twenty
+gigabytes. After that no function may be applied to them, because functions unpack dictionaries.
 """
 
 from __future__ import annotations
@@ -169,8 +169,8 @@ def spans_select(source: str) -> str:
 def unfolded(source: str, groups: str, scopes: str, items: str, item: str, **shared_by_resource: str) -> str:
     """A row for each item of the batches in ``source``, as column ``item``, with the columns of its batch, resource and scope.
 
-    ``shared_by_resource`` are additional columns by name, computed once for each resource from its own columns and ``tenant``.
-    ``groups``, ``scopes`` and ``items`` are the names of the request's fields, level by level. Each level takes two SELECTs, one that computes the
+    ``shared_by_resource`` are additional columns by name, computed once for each resource from its own columns and ``tenant``. ``groups``,
+    ``scopes`` and ``items`` are the names of the request's fields, level by level. Each level takes two SELECTs, one that computes the
     shared columns and one that unfolds: in a single one ClickHouse might unfold first and compute the shared columns for every row.
     """
     records = f"SELECT arrayJoin(records) AS r FROM {source}"  # noqa: S608  # a table's name, ours

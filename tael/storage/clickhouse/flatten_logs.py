@@ -1,7 +1,8 @@
 """The SELECT that turns one decoded ``WalBatch`` of logs into rows of ``logs``, as flatten.py does for spans.
 
-``body_type`` is the member of AnyValue that is set, and ``body`` its value: strings and bytes unchanged, booleans, integers and doubles as text that
-parses back to the same value, and arrays and maps in protobuf's encoding, which contains strings unchanged, so that they can be searched too.
+``body_type`` is the member of AnyValue that is set, and ``body`` its value: strings and bytes unchanged, booleans, integers and doubles as
+text that parses back to the same value, and arrays and maps in protobuf's encoding, which contains strings unchanged, so that they can be
+searched too.
 """
 
 from __future__ import annotations

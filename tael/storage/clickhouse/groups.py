@@ -1,6 +1,8 @@
-"""Groups of columns that are empty in most spans. Each row has a bit for each (COLUMNS), and a reader of spans does not select empty groups. Pure.
+"""Groups of columns that are empty in most spans. Each row has a bit for each (COLUMNS), and a reader of spans does not select empty
+groups. Pure.
 
-A bit that is set MUST be right. No bit is set when nothing is known, as in files of the cold tier, which do not have the column (docs/adr/0028).
+A bit that is set MUST be right. No bit is set when nothing is known, as in files of the cold tier, which do not have the column
+(docs/adr/0028).
 """
 
 from __future__ import annotations

@@ -1,4 +1,6 @@
-"""HoldingReader of one shard: counts rows by tenant and partition, and divides a partition's bytes by rows. The manifest has both for cold files."""
+"""HoldingReader of one shard: counts rows by tenant and partition, and divides a partition's bytes by rows. The manifest has both for cold
+files.
+"""
 
 from __future__ import annotations
 
@@ -74,7 +76,9 @@ def _of_files(table: str, files: Iterable[ColdFile]) -> Iterable[Holding]:
 
 
 class ClickHouseHoldings:
-    """See HoldingReader. Each table is read by a question of its own, so that a roll, which changes one table at a time, delays only that one."""
+    """See HoldingReader. Each table is read by a question of its own, so that a roll, which changes one table at a time, delays only that
+    one.
+    """
 
     def __init__(self, shard: AskedShard[TableHoldings]) -> None:
         self._shard = shard

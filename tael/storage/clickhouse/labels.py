@@ -40,7 +40,9 @@ def limited(where: Where, limit: int) -> str:
 def matching(
     tenant: str, matchers: Sequence[Matcher], range_ms: tuple[int, int], parameters: dict[str, Any], name: str = "metric_name"
 ) -> Where:
-    """The conditions for rows with matching label sets in the hours of the range, both ends included; ``name`` is the column of ``__name__``."""
+    """The conditions for rows with matching label sets in the hours of the range, both ends included; ``name`` is the column of
+    ``__name__``.
+    """
     where = Where(parameters)
     where.add("tenant = {tenant:String}", tenant=tenant)
     first, last = (hour_of(time_ms // 1000) for time_ms in range_ms)

@@ -42,7 +42,9 @@ _ASKED = (*genai.KEYS.values(), *(group for name in genai.KEYS for group in gena
 
 
 def _places() -> dict[str, int]:
-    """A number for every key that is read: its priority in the high bits and, in the low 32 bits, the set of entries of ``_ASKED`` that read it."""
+    """A number for every key that is read: its priority in the high bits and, in the low 32 bits, the set of entries of ``_ASKED`` that
+    read it.
+    """
     order = {key: place for place, key in enumerate(dict.fromkeys(key for keys in _ASKED for key in keys), 1)}
     for keys in _ASKED:
         if sorted(keys, key=order.__getitem__) != list(keys):
@@ -80,11 +82,11 @@ def starts_with(key: str, prefixes: Iterable[str]) -> str:
 
 
 def _found(pairs: str) -> str:
-    """An array with one tuple: the text of each column of ``genai.KEYS`` in their order, the place of the key that implies an operation, and for each
-    summed group its sum or NULL.
+    """An array with one tuple: the text of each column of ``genai.KEYS`` in their order, the place of the key that implies an operation,
+    and for each summed group its sum or NULL.
 
-    Attributes are sorted by the priority of their keys, each with the number of ``_places`` whose bits tell which columns read it: looking keys up in
-    a map would copy the map for every key.
+    Attributes are sorted by the priority of their keys, each with the number of ``_places`` whose bits tell which columns read it: looking
+    keys up in a map would copy the map for every key.
     """
     places = f"transform(k, [{_listed(_PLACES)}], [{', '.join(map(str, _PLACES.values()))}], 0)"
     texts = f"mapFilter((k, v) -> v != '', arrayMap(b -> {_with_json('b')}, {_texts(pairs)})[1])"
@@ -97,8 +99,8 @@ def _found(pairs: str) -> str:
 
 
 def _texts(pairs: str) -> str:
-    """An array with one element: a map of the attributes that columns are read from, with strings and numbers as text, and an array as its first
-    element when that is a short string. Of a repeated key the last value counts.
+    """An array with one element: a map of the attributes that columns are read from, with strings and numbers as text, and an array as its
+    first element when that is a short string. Of a repeated key the last value counts.
     """
     first_of_array = "if(startsWith(a, '\\n') AND substring(a, 3, 1) = '\\n', substring(a, 5, ascii(substring(a, 4, 1))), '')"
     text = (

@@ -62,7 +62,9 @@ def _calls_within(tenant: str, time_range: TimeRange) -> Conditions:
 
 
 def spans_of_calls(source: Source, tenant: str, time_range: TimeRange, cost: str, limit: int) -> Statement:
-    """For each span: id, parent, trace, whether it is a call in the range, has usage and failed, start, duration, cost, tokens and words."""
+    """For each span: id, parent, trace, whether it is a call in the range, has usage and failed, start, duration, cost, tokens
+    and words.
+    """
     within, around = _calls_within(tenant, time_range), Conditions(tenant)
     wider = TimeRange(max(0, time_range.start_ns - _AROUND_NS), time_range.end_ns + min(_AROUND_NS, (1 << 63) - 1 - time_range.end_ns))
     # Both conditions are in one statement, so the wider one's bounds need parameter names of their own.

@@ -1,7 +1,7 @@
 """Reads columns of ``logs`` as LogQL's lines, pure: the same entries as tael.logql.records makes of records, with little work for each row.
 
-A resource and its scope come as one text of low cardinality, which is decoded once for all rows that have it; the keys of attributes likewise. Columns
-of which every row is empty take no time.
+A resource and its scope come as one text of low cardinality, which is decoded once for all rows that have it; the keys of attributes
+likewise. Columns of which every row is empty take no time.
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
-"""The facts about a record's line that counting needs without reading it, as SQL: its level, and whether attributes may become labels. Pure.
+"""The facts about a record's line that counting needs without reading it, as SQL: its level, and whether attributes may become labels.
+Pure.
 
-tael.logql.levels and tael.logql.records define a line's level and labels. For most records these expressions find the same; for the others they report
-that it is not known, and those records are read one by one. Two columns of ``logs`` store the facts, so that counts do not read the maps of attributes
-(docs/adr/0027).
+tael.logql.levels and tael.logql.records define a line's level and labels. For most records these expressions find the same; for the others
+they report that it is not known, and those records are read one by one. Two columns of ``logs`` store the facts, so that counts do not read
+the maps of attributes (docs/adr/0027).
 """
 
 from __future__ import annotations
@@ -71,8 +72,8 @@ LEVEL_SHOWN: Final = f"if({OTHER_LEVEL}, toString(severity_text), toString(line_
 def names() -> str:
     """SQL for the bits of a record's attributes, and one more bit if an attribute of its resource or scope may have any of these names."""
     bits = f"arrayReduce('groupBitOr', arrayMap(k -> {_transformed(_label('k'), _BITS, 'toUInt32(0)')}, {_keys('attributes')}))"
-    # One text of all keys, each in marks, and of low cardinality: records of an insert have few resources and scopes, and each such text is looked at once.
-    # A resource's texts under the keys of labels are the stream's labels, and are taken out.
+    # One text of all keys, each in marks, and of low cardinality: records of an insert have few resources and scopes, and each such text is
+    # looked at once. A resource's texts under the keys of labels are the stream's labels, and are taken out.
     texts = f"arrayStringConcat(mapKeys(resource_string), '{_TEXT * 2}')"
     others = f"arrayStringConcat(arrayConcat({_keys('resource', but='string')}, mapKeys(scope_string), {_maps('scope')}), '{_KEY * 2}')"
     keys = f"toLowCardinality(concat('{_TEXT}', {texts}, '{_TEXT}{_KEY}', {others}, '{_KEY}'))"
@@ -92,7 +93,9 @@ def _maps(of: str) -> str:
 
 
 def _label(key: str) -> str:
-    """SQL for a key as a label's name, with underscores for other characters; only the few keys that need more go through a regular expression."""
+    """SQL for a key as a label's name, with underscores for other characters; only the few keys that need more go through a regular
+    expression.
+    """
     each = f"translate({key}, '{_PUNCTUATION}', '{'_' * 66}')"
     return f"if(position({each} AS line_name, '__') != 0 OR lengthUTF8(line_name) != length(line_name), replaceRegexpAll(line_name, '{_RUN}', '_'), line_name)"
 

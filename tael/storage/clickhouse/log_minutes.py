@@ -1,7 +1,9 @@
-"""Lines and bytes of streams by the minute, added up as records are written: the SQL that fills the minutes, and the SQL that reads them. Pure.
+"""Lines and bytes of streams by the minute, added up as records are written: the SQL that fills the minutes, and the SQL that reads them.
+Pure.
 
-A row of ``log_streams`` is a stream in an hour. Its ``minutes`` have the number and bytes of its lines in each minute, by level and other known facts
-(log_lines.py). Lines of a minute's first nanosecond are counted separately: Loki's windows begin after it, other ranges with it.
+A row of ``log_streams`` is a stream in an hour. Its ``minutes`` have the number and bytes of its lines in each minute, by level and other
+known facts (log_lines.py). Lines of a minute's first nanosecond are counted separately: Loki's windows begin after it, other ranges with
+it.
 """
 
 from __future__ import annotations
@@ -40,7 +42,9 @@ OF_ROWS: Final = f"sumMapIf([{_KEY}], [toUInt64(1)], [toUInt64(length(body))], {
 
 
 def whole(counts: LogCounts) -> TimeRange | None:
-    """The part of the range that consists of whole minutes; None if there is none, if slots begin within minutes, or with a predicate on more than levels or texts to group by."""
+    """The part of the range that consists of whole minutes; None if there is none, if slots begin within minutes, or with a predicate on
+    more than levels or texts to group by.
+    """
     start, end = counts.time_range.start_ns, counts.time_range.end_ns
     if (
         counts.texts
@@ -58,9 +62,11 @@ def whole(counts: LogCounts) -> TimeRange | None:
 
 
 def count(source: Source, tenant: str, counts: LogCounts, within: TimeRange, limit: int) -> Statement:
-    """Like log_query_builder.count, over whole minutes, with one more column: whether the group has lines whose minute or level is not known.
+    """Like log_query_builder.count, over whole minutes, with one more column: whether the group has lines whose minute or level is not
+    known.
 
-    A group without slots, of streams that agree in some labels, has the labels of one of them in place of its number: a row for each is returned.
+    A group without slots, of streams that agree in some labels, has the labels of one of them in place of its number: a row for each is
+    returned.
     """
     parameters: dict[str, Any] = {"limit": limit, "whole_start": within.start_ns, "whole_end": within.end_ns}
     hours = (within.start_ns // NS_PER_MS, (within.end_ns - 1) // NS_PER_MS)
@@ -73,7 +79,8 @@ def count(source: Source, tenant: str, counts: LogCounts, within: TimeRange, lim
         own = "stream" if counts.slot_ns else "labels"
         stream, grouped, alike = f"any({own})", "", "cityHash64(arrayMap(name -> labels[name], {names:Array(String)}))"
     groups = counted_groups(counts, "instant_ns", parameters, {**log_lines.KNOWN_IF, **marked}, stream)
-    # To the minutes of a row its other lines are appended: there are some only if it was written before there were minutes, or lines were deleted.
+    # To the minutes of a row its other lines are appended: there are some only if it was written before there were minutes, or lines were
+    # deleted.
     rows = (
         f"SELECT {own}, {alike} AS alike, hour, arrayJoin(arrayZip(arrayPushBack(minutes.1, {_REST}), arrayPushBack(minutes.2, toUInt64(records - arraySum(minutes.2))), "  # noqa: S608  # names of ours and parameters
         f"arrayPushBack(minutes.3, 0))) AS part\n  FROM {held}\n  WHERE {where}"

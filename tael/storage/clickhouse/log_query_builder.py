@@ -1,4 +1,6 @@
-"""SQL for LogReader's queries, pure. As for spans, finding takes two statements: the keys of the page, then the wide columns of exactly those records."""
+"""SQL for LogReader's queries, pure. As for spans, finding takes two statements: the keys of the page, then the wide columns of exactly
+those records.
+"""
 
 from __future__ import annotations
 
@@ -64,7 +66,9 @@ def service_of(query: LogQuery | LogCounts) -> str:
 
 
 def count(source: Source, tenant: str, counts: LogCounts, within: TimeRange, limit: int) -> Statement:
-    """Rows of stream, whether all of ``counts.known`` is known, level, slot, number of records and bytes of bodies, for the part ``within`` of the range."""
+    """Rows of stream, whether all of ``counts.known`` is known, level, slot, number of records and bytes of bodies, for the part ``within``
+    of the range.
+    """
     where = Conditions(tenant)
     where.within("timestamp", within)
     where.satisfy(counts.predicate, log_columns(indexed=source.in_table("logs", within)))
@@ -89,7 +93,9 @@ def counted_groups(
     facts: Mapping[LineFact, str] = log_lines.KNOWN_IF,
     stream: str = "stream",
 ) -> str:
-    """The columns by which records are grouped, selected from rows with a stream, a level and an instant. ``facts`` test those of ``counts.known``."""
+    """The columns by which records are grouped, selected from rows with a stream, a level and an instant. ``facts`` test those of
+    ``counts.known``.
+    """
     satisfied = conditions(counts.known_if, log_columns(indexed=False), parameters)
     known = " AND ".join((*(facts[name] for name in counts.known), *satisfied)) or "true"
     level = log_lines.LEVEL_SHOWN if counts.by_level else "''"

@@ -45,7 +45,9 @@ def log_records(found: Sequence[Row]) -> list[LogRecord]:
 
 
 class _Origins:
-    """Resources and scopes, decoded once for the rows of a page, which have few. Nothing is kept beyond the page: one resource may be megabytes."""
+    """Resources and scopes, decoded once for the rows of a page, which have few. Nothing is kept beyond the page: one resource may be
+    megabytes.
+    """
 
     def __init__(self) -> None:
         self._decoded: dict[bytes, tuple[Resource, Scope]] = {}

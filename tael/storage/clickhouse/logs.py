@@ -72,8 +72,8 @@ class ClickHouseLogs:
         return Answer(sorted(found, key=log_order(query)))
 
     def _reads_at_once(self, query: LogQuery) -> bool:
-        """Whether to read a page's lines without looking for their keys first. That pays where the table has its rows in the order of the page, or
-        where most of the rows that have to be sorted are the page's.
+        """Whether to read a page's lines without looking for their keys first. That pays where the table has its rows in the order of the
+        page, or where most of the rows that have to be sorted are the page's.
         """
         many = query.limit >= _MANY and not query.oldest_first
         in_place = bounded(query.time_range) and self._source.in_table("logs", query.time_range)
@@ -95,8 +95,8 @@ class ClickHouseLogs:
         return keys
 
     async def _find_within(self, query: LogQuery, find: Callable[[LogQuery], Awaitable[list[T]]]) -> list[T]:
-        """Search the whole range at once if the table has its rows in the order of the page, the range is unbounded, or part of it is in files, which
-        must be opened for a part of their hour too; otherwise the newest part first.
+        """Search the whole range at once if the table has its rows in the order of the page, the range is unbounded, or part of it is in
+        files, which must be opened for a part of their hour too; otherwise the newest part first.
         """
         in_order = query.oldest_first or log_query_builder.service_of(query)
         if in_order or not bounded(query.time_range) or not self._source.in_table("logs", query.time_range):

@@ -19,7 +19,9 @@ CALL_COLUMNS: Final = ("span_id", "parent_span_id", "toUnixTimestamp64Nano(start
 
 
 def outline(source: Source, tenant: str, trace_id: bytes, most: int, step: int, hours: Collection[int] | None) -> Statement:
-    """Every ``step``-th key of a trace's first ``most`` spans, in order, each with the number of all spans and whether any belongs to an LLM call."""
+    """Every ``step``-th key of a trace's first ``most`` spans, in order, each with the number of all spans and whether any belongs to an
+    LLM call.
+    """
     with_bounds, where, parameters = _of_trace(source, tenant, trace_id, hours)
     # Grouped by key first, so that copies of a span count once; 1 % step keeps every key for a step of 1.
     sql = (

@@ -38,7 +38,9 @@ class Mutations:
         return rows
 
     async def _recount(self, tenant: str, partitions: Collection[str]) -> None:
-        """Empty the tenant's minutes in these hours before log records are deleted from them, so that counts read the rows instead (log_minutes.py)."""
+        """Empty the tenant's minutes in these hours before log records are deleted from them, so that counts read the rows instead
+        (log_minutes.py).
+        """
         where, parameters = "tenant = {tenant:String} AND notEmpty(minutes.1)", {"tenant": tenant}
         within = f"{where} AND _partition_id IN {{partitions:Array(String)}}"
         full = await self._count("log_streams", within, {**parameters, "partitions": list(partitions)}) if partitions else ()

@@ -1,7 +1,7 @@
 """Finds a page of a range's newest rows by searching its newest part first; pure.
 
-The tables are ordered by service before time, so finding the newest rows of all services means sorting every row of the range. The rows of a short time
-are in few granules, and if matches are common they fill the page.
+The tables are ordered by service before time, so finding the newest rows of all services means sorting every row of the range. The rows of
+a short time are in few granules, and if matches are common they fill the page.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ _FIRST_NS = 10 * NS_PER_SECOND
 
 
 class Newest:
-    """The pieces of a range, newest first. The length of each is estimated from the rows of the piece before; a piece without rows is followed by one that
-    is ``growth`` times as long, or by the whole rest.
+    """The pieces of a range, newest first. The length of each is estimated from the rows of the piece before; a piece without rows is
+    followed by one that is ``growth`` times as long, or by the whole rest.
     """
 
     def __init__(self, time_range: TimeRange, first_ns: int = _FIRST_NS, growth: int = 0) -> None:

@@ -1,8 +1,8 @@
 """Which parts of a pack may have a word, pure (docs/adr/0031): beside a pack is an object with its words, which is read before any content.
 
-A row is a word of at least one content, as the CRC-32 of its bytes in lower case, and the parts of the pack whose contents have it. A part is the first
-16 bits of a payload's hash, in whose order a pack is, so parts are ranges of hashes wherever row groups end. Two words with one CRC-32 share a row: then
-more parts are read than needed. What a part holds is decided by its contents alone.
+A row is a word of at least one content, as the CRC-32 of its bytes in lower case, and the parts of the pack whose contents have it. A part
+is the first 16 bits of a payload's hash, in whose order a pack is, so parts are ranges of hashes wherever row groups end. Two words with
+one CRC-32 share a row: then more parts are read than needed. What a part holds is decided by its contents alone.
 """
 
 from __future__ import annotations
@@ -54,7 +54,8 @@ class Branch:
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """What is known of words: by a pack's key and CRC-32, the parts that have the word, or None for any part. A pack that is not known may have any.
+    """What is known of words: by a pack's key and CRC-32, the parts that have the word, or None for any part. A pack that is not known may
+    have any.
 
     ``every``: all packs of the range are known.
     """
@@ -71,7 +72,9 @@ class Held:
         return frozenset.intersection(*every) if every else None
 
     def common(self, predicate: Predicate) -> tuple[Words, ...]:
-        """The searches for words that the predicate requires and that would read a pack in full; none unless another one is known to read parts alone."""
+        """The searches for words that the predicate requires and that would read a pack in full; none unless another one is known to read
+        parts alone.
+        """
         leaves = [part for part in conjuncts(predicate) if mentions(part, CONTENT)]
         found = tuple(leaf for leaf in leaves if isinstance(leaf, Words) and any(self.parts(key, leaf.words) is None for key in self.found))
         # Any other condition on contents would read packs in full twice.
@@ -87,7 +90,9 @@ class Held:
         return Held({key: {word: narrowed(word, held) for word, held in known.items()} for key, known in self.found.items()}, self.every)
 
     def split(self, files: Sequence[ColdFile], words: Sequence[str], most: int) -> tuple[list[ColdFile], list[Branch]]:
-        """The packs to read in full for contents with all of the words, and at most ``most`` branches of those to read in part; others have none."""
+        """The packs to read in full for contents with all of the words, and at most ``most`` branches of those to read in part; others have
+        none.
+        """
         parts = {file.key: self.parts(file.key, words) for file in files}
         some = [file for file in files if parts[file.key]]
         step = max(1, -(-len(some) // most))

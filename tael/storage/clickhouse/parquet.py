@@ -1,6 +1,7 @@
 """A table's columns in the cold tier's files, pure: unchanged, except for ids of variable length.
 
-Other readers take a Parquet string for UTF-8, and a fixed-length binary is read back without its trailing zeros; so these ids are written as hex.
+Other readers take a Parquet string for UTF-8, and a fixed-length binary is read back without its trailing zeros; so these ids are written
+as hex.
 """
 
 from __future__ import annotations

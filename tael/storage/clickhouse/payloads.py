@@ -17,7 +17,9 @@ _AT_ONCE: Final = 1_000
 
 
 class ClickHousePayloads:
-    """See PayloadReader. For hours outside the hot table an index gives the hours of a payload. It is whole in each of them, so its last hour is enough."""
+    """See PayloadReader. For hours outside the hot table an index gives the hours of a payload. It is whole in each of them, so its last
+    hour is enough.
+    """
 
     def __init__(self, clickhouse: ClickHouse, source: Source | None = None) -> None:
         self._clickhouse = clickhouse

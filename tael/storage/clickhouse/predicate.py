@@ -1,7 +1,7 @@
 """Predicates as SQL over the tables of spans and logs, pure: values are passed as parameters, never in the text.
 
-tael/model/predicate.py defines their meaning. A map returns the type's default for a missing key, so a leaf that the default would satisfy also
-tests for the key; other leaves do not need to.
+tael/model/predicate.py defines their meaning. A map returns the type's default for a missing key, so a leaf that the default would satisfy
+also tests for the key; other leaves do not need to.
 """
 
 from __future__ import annotations
@@ -63,7 +63,8 @@ def is_narrow(predicate: Predicate) -> bool:
 
 
 def conditions(predicate: Predicate, columns: Mapping[str, Column], parameters: dict[str, Any]) -> list[str]:
-    """The conditions that together are equivalent to ``predicate``. ``columns`` are the table's fields; parameters are added to ``parameters``.
+    """The conditions that together are equivalent to ``predicate``. ``columns`` are the table's fields; parameters are added to
+    ``parameters``.
 
     Raises Rejected for an intrinsic field that the table does not have.
     """
@@ -78,9 +79,11 @@ def condition(predicate: Predicate, columns: Mapping[str, Column], parameters: d
 
 @dataclass(frozen=True, slots=True)
 class _Reading:
-    """A field read as one type: its value, the condition that it is present (empty: always), and the value that is read if it is absent (None: any).
+    """A field read as one type: its value, the condition that it is present (empty: always), and the value that is read if it is absent
+    (None: any).
 
-    ``over`` is an array whose elements ``x`` are the values, or are what ``value`` reads; ``when`` is a condition under which it is searched.
+    ``over`` is an array whose elements ``x`` are the values, or are what ``value`` reads; ``when`` is a condition under which it is
+    searched.
     """
 
     value: str
@@ -122,7 +125,9 @@ class _Compiler:
         return f"({f' {word} '.join(self.compile(part) for part in parts)})" if parts else empty
 
     def _any_key(self, parts: tuple[Predicate, ...]) -> str:
-        """Tests for any of several keys of one scope together, with one look at each map's keys instead of one for each key; empty if not applicable."""
+        """Tests for any of several keys of one scope together, with one look at each map's keys instead of one for each key; empty if not
+        applicable.
+        """
         fields = [part.field for part in parts if isinstance(part, Exists)]
         scopes = {field.scope for field in fields}
         if len(fields) < max(len(parts), 2) or len(scopes) != 1 or not scopes <= {*_OWN, "instrumentation"}:
@@ -190,7 +195,8 @@ class _Compiler:
     def _has_words(self, reading: _Reading, words: tuple[str, ...], *, indexed: bool) -> str:
         if not words:
             return "true"
-        # The index has words in lower case, and ClickHouse uses it for a conjunct; elsewhere it may search the text itself, which is in any case.
+        # The index has words in lower case, and ClickHouse uses it for a conjunct; elsewhere it may search the text itself, which is in any
+        # case.
         text = reading.value if reading.words_index and indexed else f"lower({reading.value})"
         chunks = [words[start : start + _TOKENS_AT_ONCE] for start in range(0, len(words), _TOKENS_AT_ONCE)]
         return _all([f"hasAllTokens({text}, {self._bind('Array(String)', chunk)})" for chunk in chunks])
@@ -207,7 +213,8 @@ class _Compiler:
     def _leaf(self, field: Field, kind: Kind, test: Callable[[_Reading], str], holds: Callable[[Any], bool]) -> str:
         """``test`` applied to the field read as ``kind``; ``holds`` tells whether a given value satisfies the leaf."""
         if field.scope == "any":
-            # An attribute of the item hides the resource's of the same name, even if its type is another one and the leaf cannot hold for it.
+            # An attribute of the item hides the resource's of the same name, even if its type is another one and the leaf cannot hold for
+            # it.
             own, resource = (self._leaf(Field(scope, field.key), kind, test, holds) for scope in ("attribute", "resource"))
             return f"({own} OR ({resource} AND NOT {self._exists(Field('attribute', field.key))}))"
         reading = self._reading(field, kind)

@@ -1,4 +1,6 @@
-"""Distinguishes a server that hangs from one that is slow: a slow one still answers ``/ping``, which needs neither its tables nor its memory."""
+"""Distinguishes a server that hangs from one that is slow: a slow one still answers ``/ping``, which needs neither its tables nor its
+memory.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +21,8 @@ class Pulse:
     async def lost(self, url: str, tls: ssl.SSLContext | None) -> None:
         """Return when the server at ``url`` leaves a ping unanswered; while it answers, wait.
 
-        Anything that comes back counts as an answer, a refusal or a closed connection too: then the statement itself fails with what is wrong.
+        Anything that comes back counts as an answer, a refusal or a closed connection too: then the statement itself fails with what is
+        wrong.
         """
         while True:
             await asyncio.sleep(self.every_seconds)
@@ -31,7 +34,8 @@ class Pulse:
                 continue
 
     async def _ping(self, url: str, tls: ssl.SSLContext | None) -> None:
-        # Names are resolved by threads that this process may need for other work, and that is not the server's doing: no timeout holds for it.
+        # Names are resolved by threads that this process may need for other work, and that is not the server's doing: no timeout holds for
+        # it.
         patience = aiohttp.ClientTimeout(sock_connect=self.answer_seconds, sock_read=self.answer_seconds)
         # Over a connection of its own: those of the statements' pool may all be waiting for slow answers. It goes through the same proxy.
         async with (

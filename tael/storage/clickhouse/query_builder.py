@@ -43,7 +43,9 @@ class SpanKey:
 
 @dataclass(frozen=True, slots=True)
 class TracePlace:
-    """What the trace index says of a trace: the hours with spans, the first and the last start, and the groups of columns that are empty in all spans."""
+    """What the trace index says of a trace: the hours with spans, the first and the last start, and the groups of columns that are empty in
+    all spans.
+    """
 
     hours: frozenset[int]
     first_ns: int
@@ -60,7 +62,9 @@ def find_keys(
     named_since_ns: int = MAX_NS,
     held: Held | None = None,
 ) -> Statement:
-    """The keys of the page, in its order. The table ``span_names`` covers every span from ``named_since_ns`` on; ``held`` is where words are in packs."""
+    """The keys of the page, in its order. The table ``span_names`` covers every span from ``named_since_ns`` on; ``held`` is where words
+    are in packs.
+    """
     where = Conditions(tenant)
     bounded = where.within("start_time", query.time_range)
     # With a single service the page's order is that of the table, so that reading stops when the page is full.
@@ -91,7 +95,9 @@ def find_keys(
 
 
 def referred(source: Source, tenant: str, query: SpanQuery, columns: Mapping[str, Column], held: Held, most: int) -> Statement:
-    """The parts (pack_words.py), in hex, of payloads that the contents of the query's spans refer to; any ``most`` of them. The query has contents."""
+    """The parts (pack_words.py), in hex, of payloads that the contents of the query's spans refer to; any ``most`` of them. The query has
+    contents.
+    """
     where = Conditions(tenant)
     where.within("start_time", query.time_range)
     _satisfy(where, source, tenant, query.predicate, query.time_range, columns, held)
@@ -106,7 +112,8 @@ def referred(source: Source, tenant: str, query: SpanQuery, columns: Mapping[str
 
 
 def _split(predicate: Predicate) -> tuple[Predicate, Sequence[Predicate]]:
-    """A predicate as one that is cheap to test and alternatives, of which at least one holds too, if there are several; a row may satisfy several.
+    """A predicate as one that is cheap to test and alternatives, of which at least one holds too, if there are several; a row may satisfy
+    several.
 
     Texts are looked for by indexes, which apply to no alternatives of which they cover only some, and rows that match nothing have every
     column of a condition read: numbers are looked for in statements of their own, one for spans and one for resources.
@@ -139,10 +146,11 @@ def fetch(
     empty: int = 0,
     words: Held | None = None,
 ) -> Statement:
-    """The spans of these keys (at least one), in no particular order, with every copy that satisfies the predicate of a span sent more than once.
+    """The spans of these keys (at least one), in no particular order, with every copy that satisfies the predicate of a span sent more than
+    once.
 
-    The columns of the ``empty`` groups are not selected; the last column is the mask of the groups that are empty in the row. ``words`` is where words
-    are in packs.
+    The columns of the ``empty`` groups are not selected; the last column is the mask of the groups that are empty in the row. ``words`` is
+    where words are in packs.
     """
     where = Conditions(tenant)
     starts = [key.start_ns for key in keys]

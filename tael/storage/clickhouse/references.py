@@ -1,5 +1,5 @@
-"""The references of a row to payloads, as SQL; pure. They are those that readers resolve (tael.otlp.resolve): attribute values of items, events and
-links, and bodies of log records, that begin like a reference.
+"""The references of a row to payloads, as SQL; pure. They are those that readers resolve (tael.otlp.resolve): attribute values of items,
+events and links, and bodies of log records, that begin like a reference.
 """
 
 from __future__ import annotations
@@ -45,7 +45,9 @@ def log_references_select(source: str) -> str:
 
 
 def used(index: str, where: str) -> str:
-    """For each payload and hour of the index: when it was last sent there, how many items there refer to it, and the last arrival of either."""
+    """For each payload and hour of the index: when it was last sent there, how many items there refer to it, and the last arrival of
+    either.
+    """
     return (
         f"SELECT tenant, hash, hour, maxIf(received_at, item = {NO_ITEM}) AS sent, countIf(item != {NO_ITEM}) AS referred, max(received_at) AS last\n"  # the same
         f"FROM {index} WHERE {where} GROUP BY tenant, hash, hour"

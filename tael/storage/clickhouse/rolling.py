@@ -163,8 +163,9 @@ class ClickHouseRolling(ColdFiles):
     async def untangle(self, hour: OpenHour) -> bool:
         """See RollStore.
 
-        The engine copies every part before it removes the first one. So if the move was cut off, all rows of the rolling table are in the hot table as
-        well, except those that a retention has deleted there since; rows that came late after a complete move are different ones, or equal copies.
+        The engine copies every part before it removes the first one. So if the move was cut off, all rows of the rolling table are in the
+        hot table as well, except those that a retention has deleted there since; rows that came late after a complete move are different
+        ones, or equal copies.
         """
         ids = (*ROLLED[hour.table].ids, *_COPY_IDS.get(hour.table, ()))
         names = {"database": self._clickhouse.database, "table": hour.table, "ids": f"({', '.join(ids)})"}
@@ -227,7 +228,9 @@ def _measures(table: str) -> str:
 
 
 def checksum(table: str) -> str:
-    """The checksum of rows of a table: a sum modulo 2^64, so that their order does not matter and the sum of some rows can be subtracted."""
+    """The checksum of rows of a table: a sum modulo 2^64, so that their order does not matter and the sum of some rows can be
+    subtracted.
+    """
     return f"hex(sum(cityHash64({', '.join(ROLLED[table].ids)})))"
 
 
@@ -323,7 +326,9 @@ def _measured(file: ColdFile, measures: Row) -> ColdFile:
 
 
 def _bound(value: bytes | str | None) -> str | None:
-    """A bound for the manifest; None for a value that is not UTF-8 or too long. It cannot be cut, because a cut maximum would be too small."""
+    """A bound for the manifest; None for a value that is not UTF-8 or too long. It cannot be cut, because a cut maximum would be
+    too small.
+    """
     try:
         found = value.decode() if isinstance(value, bytes) else value
     except UnicodeDecodeError:

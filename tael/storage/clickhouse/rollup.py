@@ -1,7 +1,7 @@
 """Rollups of samples as SQL, pure: the columns of a bucket's row, the rollup of a file of samples, and rows of both kinds read as buckets.
 
-A bucket is ``(end - 5 min, end]``, like PromQL's windows. Its row is also a sample: the bucket's last value, at the bucket's end. A reader that does not know
-about rollups thus sees a sample every five minutes, which an instant selector finds exactly until the next bucket ends.
+A bucket is ``(end - 5 min, end]``, like PromQL's windows. Its row is also a sample: the bucket's last value, at the bucket's end. A reader
+that does not know about rollups thus sees a sample every five minutes, which an instant selector finds exactly until the next bucket ends.
 """
 
 from __future__ import annotations
@@ -29,7 +29,9 @@ COLUMNS: Final[Columns] = (
 )
 """The columns of a rollup in addition to those of samples; they are zero for a raw sample."""
 WEIGHT: Final[Columns] = (("weight", "Float64"),)
-"""The additional column of a rollup of histograms: how many histograms a row stands for, itself and half of those left out on either side."""
+"""The additional column of a rollup of histograms: how many histograms a row stands for, itself and half of those left out on
+either side.
+"""
 BESIDE: Final = {"samples": COLUMNS, "histograms": WEIGHT}
 """The additional columns of rollups by table."""
 IS_ROLLUP: Final = "`count` + `stale` > 0"
@@ -37,14 +39,16 @@ _STALE: Final = "reinterpretAsFloat64(toUInt64(0x7FF0000000000002))"
 _LIVE: Final = "reinterpretAsUInt64({}) != 0x7FF0000000000002"
 _EARLIER: Final = "OVER (PARTITION BY series, end_ms ORDER BY a_ts ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING)"
 _LAST_BEFORE: Final = f"if(count() {_EARLIER} > 0 AND max(z_ts) {_EARLIER} < a_ts, argMax(z, z_ts) {_EARLIER}, nan) AS before"
-"""The last value before a row begins. NaN, than which no value is smaller, if there is none or an earlier rollup extends beyond the row's beginning."""
+"""The last value before a row begins. NaN, than which no value is smaller, if there is none or an earlier rollup extends beyond the row's
+beginning.
+"""
 
 
 def rolled_up(raw: str, file: ColdFile) -> str:
     """A SELECT of the rows of a rollup, in its order, from ``raw``, the rows of ``file`` (an hour of a tenant) without duplicates.
 
-    Stale markers and values are aggregated separately, so that a marker never counts as the value before another one.
-    If a marker is a bucket's last sample, it gets a row of its own at its own time, and the row of the values is at the time of the last value.
+    Stale markers and values are aggregated separately, so that a marker never counts as the value before another one. If a marker is a
+    bucket's last sample, it gets a row of its own at its own time, and the row of the values is at the time of the last value.
     """
     end = f"fromUnixTimestamp64Milli(least(end_ms, {(file.hour_ns + HOUR_NS) // NS_PER_MS - 1}), 'UTC')"  # a row stays in its hour
     names = [name for name, _ in COLUMNS]
@@ -67,7 +71,8 @@ def rolled_up(raw: str, file: ColdFile) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Grouping:
-    """A grouping into the buckets ``(base + i · length, base + (i + 1) · length]``, where ``base`` and ``length`` are multiples of a rollup's length.
+    """A grouping into the buckets ``(base + i · length, base + (i + 1) · length]``, where ``base`` and ``length`` are multiples of a
+    rollup's length.
 
     Of every ``step_ms`` from ``base`` on, only the first ``wide_ms`` are read.
     """
@@ -81,8 +86,8 @@ class Grouping:
 def buckets(samples: str, columns: Sequence[str], group: Grouping) -> str:
     """A SELECT of series, end in milliseconds, and ``columns`` of BUCKET, by series and end, from samples with the columns of rollups.
 
-    A bucket may have several rows, each a raw sample or a rollup: resets between two rows are found here. A late sample may lie between the samples
-    of a rollup, which are no longer known: it counts neither as a reset nor as the value before the next row.
+    A bucket may have several rows, each a raw sample or a rollup: resets between two rows are found here. A late sample may lie between the
+    samples of a rollup, which are no longer known: it counts neither as a reset nor as the value before the next row.
     """
     one = "`count` = 0"
     since = f"toUnixTimestamp64Milli(ts) - {group.base_ms}"

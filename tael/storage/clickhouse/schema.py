@@ -45,7 +45,8 @@ _TABLE_SETTINGS = ", ".join(
         "map_buckets_coefficient = 2",
         # The part of an insert has one file for all columns: tens of files instead of a thousand.
         "min_bytes_for_wide_part = 268435456",
-        # Merging costs more than inserting: many parts of similar size are merged at once, so that a row is rewritten once or twice and not ten times.
+        # Merging costs more than inserting: many parts of similar size are merged at once, so that a row is rewritten once or twice and not
+        # ten times.
         "merge_selector_base = 20",
     )
 )
@@ -211,13 +212,16 @@ _DROP = "ALTER TABLE {database}.{table} DROP PARTITION ID {{start:String}}"
 
 
 def create_database(database: str, engine: Engine) -> str:
-    """The statement that creates a shard's database. A replicated database distributes every later statement to the shard's other servers by itself."""
+    """The statement that creates a shard's database. A replicated database distributes every later statement to the shard's other servers
+    by itself.
+    """
     return (_CREATE_REPLICATED_DATABASE if engine == "replicated" else _CREATE_DATABASE).format(database=database)
 
 
 def everywhere(database: str, cluster: str) -> list[str]:
-    """The statements that create, for each table, another that reads it on all shards of a cluster in ClickHouse's configuration. These are for users' own
-    SQL: tael queries each shard itself, to report which did not answer. They are recreated after migrations, because they keep the columns that they were created with.
+    """The statements that create, for each table, another that reads it on all shards of a cluster in ClickHouse's configuration. These are
+    for users' own SQL: tael queries each shard itself, to report which did not answer. They are recreated after migrations, because they
+    keep the columns that they were created with.
     """
     return [
         statement

@@ -1,8 +1,8 @@
 """Spans by service, counted as they are written: the SQL that fills the tables of counts, and the SQL that reads them. Pure.
 
-A range is split by time: its whole hours are read from ``service_hours``, the whole minutes around them from ``service_minutes``, and the rest at both
-ends, less than a minute each, from the spans. So spans, errors and durations are exact. Traces are counted by a mergeable state, which is exact up to
-some hundreds and has a standard error of 1.2 % beyond.
+A range is split by time: its whole hours are read from ``service_hours``, the whole minutes around them from ``service_minutes``, and the
+rest at both ends, less than a minute each, from the spans. So spans, errors and durations are exact. Traces are counted by a mergeable
+state, which is exact up to some hundreds and has a standard error of 1.2 % beyond.
 """
 
 from __future__ import annotations
@@ -72,7 +72,9 @@ def counted_since(source: Source, tenant: str) -> Statement:
 
 
 def places(time_range: TimeRange, since_ns: int) -> Iterator[Place]:
-    """The places to read the range from, with each instant in exactly one of them; none if the range has no whole minute that was counted."""
+    """The places to read the range from, with each instant in exactly one of them; none if the range has no whole minute that
+    was counted.
+    """
     if not bounded(time_range):
         return
     start, end = time_range.start_ns, time_range.end_ns

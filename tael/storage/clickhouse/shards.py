@@ -41,7 +41,9 @@ class ShardClients:
 
 
 class TieredShards:
-    """Readers over the tiers of the shards in the newest map. The cached state of a shard's tiers and series is kept when the map changes."""
+    """Readers over the tiers of the shards in the newest map. The cached state of a shard's tiers and series is kept when the
+    map changes.
+    """
 
     def __init__(self, manifests: ManifestReader, bucket_url: str) -> None:
         self._manifests = manifests

@@ -30,12 +30,14 @@ class Source(Protocol):
     """The places of a shard's rows at one moment. All statements of one question MUST be built from the same source.
 
     Each row that was visible at that moment MUST be in exactly one of the places that are returned for it, and MUST stay there until the
-    question is answered. Places outside the range may be included, so rows outside it may be read. If all rows of a range are in the hot table,
-    the plain name of that table MUST be returned.
+    question is answered. Places outside the range may be included, so rows outside it may be read. If all rows of a range are in the hot
+    table, the plain name of that table MUST be returned.
     """
 
     def in_table(self, table: str, time_range: TimeRange) -> bool:
-        """Whether every row of the table in the range is in the hot table, where text indexes cover it and a further statement costs little."""
+        """Whether every row of the table in the range is in the hot table, where text indexes cover it and a further statement costs
+        little.
+        """
         ...
 
     def elsewhere(self, table: str) -> bool:
@@ -66,14 +68,14 @@ class Source(Protocol):
     ) -> str:
         """The rows of ``table``, in the columns of the hot table, of at least this tenant and this range.
 
-        ``hours`` (their starts, in nanoseconds), ``service`` and ``name`` (unless empty) are further conditions of the statement, with which fewer
-        places may suffice.
+        ``hours`` (their starts, in nanoseconds), ``service`` and ``name`` (unless empty) are further conditions of the statement, with
+        which fewer places may suffice.
         """
         ...
 
     def packs(self, tenant: str, time_range: TimeRange) -> tuple[Sequence[ColdFile], str, bool]:
-        """The packs of the range with an object of their words, the rows of these objects as a SELECT, and whether the range has no other payloads that
-        are cold. () and "" when there are none.
+        """The packs of the range with an object of their words, the rows of these objects as a SELECT, and whether the range has no other
+        payloads that are cold. () and "" when there are none.
         """
         ...
 
@@ -82,11 +84,15 @@ class Source(Protocol):
         ...
 
     def merged(self, table: str, where: object, tenant: str, time_range: TimeRange = ALL_TIME) -> str:
-        """The rows that satisfy ``where``, which reads only key columns, with only the last of several rows with the same key; for replacing tables."""
+        """The rows that satisfy ``where``, which reads only key columns, with only the last of several rows with the same key; for
+        replacing tables.
+        """
         ...
 
     def rollups_until(self, table: str, tenant: str, time_range: TimeRange) -> int:
-        """The end, in nanoseconds, of the last hour in the range for which the tenant has a rollup (docs/adr/0022); 0 when there is none."""
+        """The end, in nanoseconds, of the last hour in the range for which the tenant has a rollup (docs/adr/0022); 0 when there
+        is none.
+        """
         ...
 
     def with_rollups(self, table: str, where: object, tenant: str, time_range: TimeRange) -> str:

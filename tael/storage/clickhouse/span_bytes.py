@@ -5,8 +5,8 @@
     jaeger  Jaeger's JSON of the span up to its logs (span_jaeger_json.py)
     others  OTLP's JSON of the span (span_proto_json.py)
 
-The bytes are empty if these expressions cannot encode the row, which then has to be read as a Span: in ``json`` for spans of LLM calls and times after
-2262, in every JSON for lists and maps, and everywhere for references to payloads and texts that are not UTF-8.
+The bytes are empty if these expressions cannot encode the row, which then has to be read as a Span: in ``json`` for spans of LLM calls and
+times after 2262, in every JSON for lists and maps, and everywhere for references to payloads and texts that are not UTF-8.
 
 Lambdas serve as functions: ClickHouse expands them where they are used, and computes an expression that then occurs twice only once.
 """

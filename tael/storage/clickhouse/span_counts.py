@@ -91,7 +91,9 @@ def count_spans(source: Source, tenant: str, start_ms: int, end_ms: int) -> Stat
 
 
 def count_edges(source: Source, tenant: str, start_ms: int, end_ms: int, slot_ms: int, limit: int, one_in: int) -> Statement:
-    """Rows of client, server, connection type, failed, side, end of the slot, newest end, bucket, calls, seconds, estimated from one in ``one_in`` traces."""
+    """Rows of client, server, connection type, failed, side, end of the slot, newest end, bucket, calls, seconds, estimated from one in
+    ``one_in`` traces.
+    """
     # Sampled by trace, with the same hash on both sides of the join, so that either both spans of a call are read or neither.
     sampled = f" AND sipHash64(trace_id) % {one_in} = 0" if one_in > 1 else ""
     bounds = ", ".join(str(round(bound * 1e9)) for bound in EDGE_BOUNDS)
@@ -136,8 +138,8 @@ def counts_of(columns: Sequence[Column], key_columns: int) -> SpanCounts:
     if not columns:
         none = np.empty(0, np.int64)
         return SpanCounts((), none, none, none, none, np.empty(0), np.empty(0))
-    # Each combination becomes one number, with a digit for each column in the base of its number of words, because unique() of numbers is a single
-    # sort. The words are names and kinds of a tenant's services; the product of their numbers is far below 2**63.
+    # Each combination becomes one number, with a digit for each column in the base of its number of words, because unique() of numbers is a
+    # single sort. The words are names and kinds of a tenant's services; the product of their numbers is far below 2**63.
     coded = [_coded(column) for column in columns[:key_columns]]
     combined = np.zeros(len(coded[0][1]), np.int64)
     for words, code in coded:

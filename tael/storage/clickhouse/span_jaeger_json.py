@@ -1,7 +1,7 @@
 """SQL expressions that encode a row of ``spans`` as Jaeger's JSON, up to its logs; pure text (see span_bytes.py).
 
-The result equals that of services/query/api/jaeger/encode.py: tags in the order of their keys, times in microseconds. The reader adds the process, the
-warnings and the closing brace. Lists and maps, and spans that repeat a key, cannot be encoded.
+The result equals that of services/query/api/jaeger/encode.py: tags in the order of their keys, times in microseconds. The reader adds the
+process, the warnings and the closing brace. Lists and maps, and spans that repeat a key, cannot be encoded.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
 """SQL expressions that encode a row of ``spans`` as protobuf's JSON of an OTLP span; pure text (see span_bytes.py).
 
-As in protobuf's own mapping, fields that are unset, zero or empty are left out, and 64-bit integers are strings. The two forms differ in ids and enums:
+As in protobuf's own mapping, fields that are unset, zero or empty are left out, and 64-bit integers are strings. The two forms differ in
+ids and enums:
 
     proto_json  ids in base64, names of enumerations (Tempo)
     otlp_json   ids in hex, numbers of enumerations (OTLP/JSON, Jaeger)

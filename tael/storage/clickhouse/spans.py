@@ -55,7 +55,9 @@ class ClickHouseSpans:
             after, asked = _cursor(keys[-1]), min(2 * asked, MAX_FIND_LIMIT)
 
     async def _fetch(self, tenant: str, keys: Sequence[SpanKey], predicate: Predicate) -> list[Span]:
-        """The spans of these keys, each once. Some copy of each satisfies the predicate; spans whose most complete copy does not are left out."""
+        """The spans of these keys, each once. Some copy of each satisfies the predicate; spans whose most complete copy does not are left
+        out.
+        """
         spans = await self._read(tenant, keys)
         if len(spans) == len(keys) or predicate == EVERYTHING:
             return once_each(spans)
@@ -75,8 +77,8 @@ class ClickHouseSpans:
         return await self._decoded(await self._filled(fetch, empty, limits))
 
     async def _filled(self, fetch: Callable[..., Statement], empty: int, limits: Limits) -> list[rows.Row]:
-        """The rows of a statement that selects all columns but those of the ``empty`` groups. Where that is not true of a row, everything is read: another
-        copy of a span, which the search for keys did not return, or a span of the trace that has come since.
+        """The rows of a statement that selects all columns but those of the ``empty`` groups. Where that is not true of a row, everything
+        is read: another copy of a span, which the search for keys did not return, or a span of the trace that has come since.
         """
         found = await self._query(fetch(empty=empty), limits)
         if any(row[-1] & empty != empty for row in found):
@@ -91,8 +93,8 @@ class ClickHouseSpans:
         return await asyncio.to_thread(lambda: [self._span(row) for row in found])
 
     async def _find_keys(self, tenant: str, query: SpanQuery) -> list[SpanKey]:
-        """The keys of the page, each once. A span that was sent twice has two adjacent rows, so reading continues until the page is full: with LIMIT BY,
-        the engine would have to sort every matching row.
+        """The keys of the page, each once. A span that was sent twice has two adjacent rows, so reading continues until the page is full:
+        with LIMIT BY, the engine would have to sort every matching row.
         """
         keys: dict[tuple[int, bytes, bytes], SpanKey] = {}
         for window in self._source.windows("spans", query.time_range):
@@ -101,8 +103,8 @@ class ClickHouseSpans:
         return list(keys.values())
 
     async def _find_within(self, tenant: str, query: SpanQuery, keys: dict[tuple[int, bytes, bytes], SpanKey]) -> None:
-        """Search the whole range at once if the table has its rows in the order of the page, the range is unbounded, or part of it is in files, which
-        must be opened for a part of their hour too; otherwise the newest part first.
+        """Search the whole range at once if the table has its rows in the order of the page, the range is unbounded, or part of it is in
+        files, which must be opened for a part of their hour too; otherwise the newest part first.
         """
         if required_service(query.predicate) or not bounded(query.time_range) or not self._source.in_table("spans", query.time_range):
             await self._find_more(tenant, query, keys)
@@ -138,7 +140,9 @@ class ClickHouseSpans:
         return pack_words.held(packs, await self._query(statement), every=every)
 
     async def _narrowed(self, tenant: str, query: SpanQuery, held: Held) -> Held:
-        """Where words that many contents have need to be looked for: in what the spans with the query's other words refer to, if that is little."""
+        """Where words that many contents have need to be looked for: in what the spans with the query's other words refer to, if that is
+        little.
+        """
         common = held.common(query.predicate)
         if not common:
             return held
@@ -180,7 +184,9 @@ class ClickHouseSpans:
         return Answer([service_stats(rows.text(name), *map(int, numbers)) for name, *numbers in found])
 
     async def _counted_since(self, tenant: str) -> int:
-        """The time from which on the tables of counts cover every span. It never changes: the migration that creates them writes it once."""
+        """The time from which on the tables of counts cover every span. It never changes: the migration that creates them writes
+        it once.
+        """
         if self._since_ns is None:
             [(since_ns,)] = await self._query(service_counts.counted_since(self._source, tenant))
             self._since_ns = int(since_ns)
@@ -200,5 +206,7 @@ def _cursor(key: SpanKey) -> Cursor:
 
 
 def service_stats(name: str, spans: int, traces: int, *others: int) -> ServiceStats:
-    """A row of ``service_counts.list_services``. The sketch that counts traces may err upwards, so they are capped at the number of spans."""
+    """A row of ``service_counts.list_services``. The sketch that counts traces may err upwards, so they are capped at the number
+    of spans.
+    """
     return ServiceStats(name, spans, min(spans, traces), *others)

@@ -1,4 +1,6 @@
-"""The items of a body that are in the hot tier already, pure: statements that count them and index their references, and the body without them."""
+"""The items of a body that are in the hot tier already, pure: statements that count them and index their references, and the body without
+them.
+"""
 
 from __future__ import annotations
 

@@ -28,7 +28,9 @@ def labels(resource: str, service: str, pushed: str = "") -> str:
 
 
 def stream_id(tenant: str, resource: str, service: str, pushed: str = "") -> str:
-    r"""The id of a stream: xxh3 of the tenant and of ``\xff attribute \xff value`` for each label, computed like a series' id (docs/formats.md)."""
+    r"""The id of a stream: xxh3 of the tenant and of ``\xff attribute \xff value`` for each label, computed like a series' id
+    (docs/formats.md).
+    """
     own = labels(resource, service, pushed)
     return (
         f"xxh3(concat({tenant}, arrayStringConcat(arrayMap(p -> concat('\\xff', p.1, '\\xff', p.2), {own}::Array(Tuple(String, String))))))"
@@ -36,7 +38,9 @@ def stream_id(tenant: str, resource: str, service: str, pushed: str = "") -> str
 
 
 def labels_of_row(tenant: str, resource: str, service: str, *, scope: str, stream: str) -> str:
-    """The labels of a stored record's stream. One that was pushed before all of its labels were those of its stream has the id without them."""
+    """The labels of a stored record's stream. One that was pushed before all of its labels were those of its stream has the id without
+    them.
+    """
     every, listed = (f"CAST({labels(resource, service, pushed)}, '{LABELS_TYPE}')" for pushed in ("true", ""))
     # ClickHouse would show the byte of a literal as it is, and operators' shells have to carry the expression (docs/operations.md).
     whole = stream_id(tenant, resource, service, "true").replace(r"'\xff'", "char(255)")

@@ -1,8 +1,9 @@
-"""Rollups of native histograms as SQL, pure: of each series and five minutes only the histograms stay that PromQL's functions need (docs/adr/0022).
+"""Rollups of native histograms as SQL, pure: of each series and five minutes only the histograms stay that PromQL's functions need
+(docs/adr/0022).
 
-These are the first and the last one, and the two on either side of anything but plain growth: a reset, another layout, a stale marker. Between two
-histograms of a counter that stay, all counts only grew, so no reset is lost or invented, and the coarsest schema of a window is that of one that stays. Of a
-gauge, the first and the last value stay.
+These are the first and the last one, and the two on either side of anything but plain growth: a reset, another layout, a stale marker.
+Between two histograms of a counter that stay, all counts only grew, so no reset is lost or invented, and the coarsest schema of a window is
+that of one that stays. Of a gauge, the first and the last value stay.
 """
 
 from __future__ import annotations
@@ -24,7 +25,9 @@ _STALE: Final = "reinterpretAsUInt64(sum) = 0x7FF0000000000002"
 
 
 def thinned(raw: str, columns: Columns) -> str:
-    """A SELECT of the rows of a rollup, in its order, from ``raw``, the rows of an hour of a tenant without duplicates; ``columns`` are the table's."""
+    """A SELECT of the rows of a rollup, in its order, from ``raw``, the rows of an hour of a tenant without duplicates; ``columns`` are the
+    table's.
+    """
     names = ", ".join(f"`{name}`" for name, _ in columns)
     # From the inside out: ``apart`` marks a row that is not plain growth from the one before, ``stays`` keeps it and the one before it, and
     # ``left_out`` counts the rows that were dropped between a row that stays and the one before.
@@ -40,7 +43,9 @@ def thinned(raw: str, columns: Columns) -> str:
 
 
 def _differs() -> str:
-    """The condition that a row is not plain growth from the row before. It may be true too often, which keeps a row more, but never too seldom."""
+    """The condition that a row is not plain growth from the row before. It may be true too often, which keeps a row more, but never too
+    seldom.
+    """
     fell = [f"{name} < b_{name}" for name in _COUNTS]
     fell += [
         f"arrayExists(grown -> grown < 0, mapSubtract(({side}_index, {side}_counts), (b_{side}_index, b_{side}_counts)).2)"

@@ -1,4 +1,6 @@
-"""A shard that is read over its tiers: a question reads one snapshot of the manifest and is repeated if the snapshot became outdated (docs/adr/0015)."""
+"""A shard that is read over its tiers: a question reads one snapshot of the manifest and is repeated if the snapshot became outdated
+(docs/adr/0015).
+"""
 
 from __future__ import annotations
 
@@ -23,7 +25,9 @@ from tael.storage.clickhouse.tiers import HoursMoving, PagesMissing, TieredTable
 R = TypeVar("R")
 T = TypeVar("T")
 ATTEMPTS: Final = 40
-"""How often a question is repeated at most while hours of its range change, pages of the manifest are missing, or files turn out to be unreadable."""
+"""How often a question is repeated at most while hours of its range change, pages of the manifest are missing, or files turn out to be
+unreadable.
+"""
 MOVING_SECONDS: Final = 3.0
 """How long to wait for the move of an hour, which takes milliseconds unless its owner dies during it."""
 _LOOK_SECONDS: Final = 0.02
@@ -39,7 +43,9 @@ log = get_logger("tiers")
 
 @contextlib.contextmanager
 def _not_the_callers_fault() -> Iterator[None]:
-    """Raise Unavailable for a damaged manifest, or a bucket that refuses this process's credentials: callers can do nothing about either."""
+    """Raise Unavailable for a damaged manifest, or a bucket that refuses this process's credentials: callers can do nothing
+    about either.
+    """
     try:
         yield
     except (Damaged, Rejected) as error:
@@ -73,7 +79,9 @@ class Tiers:
         self._columns_at = -_COLUMNS_SECONDS
 
     async def snapshot(self) -> Manifest | None:
-        """The newest manifest that this process has seen; whether it is outdated is checked after a question. None when none can be read."""
+        """The newest manifest that this process has seen; whether it is outdated is checked after a question. None when none can
+        be read.
+        """
         if self._manifest is None and time.monotonic() >= self._ask_again_at:
             try:
                 return self.remember(Manifest(await self.head()))
@@ -197,7 +205,9 @@ class TieredShard(Generic[R]):
         return None
 
     async def _after_a_move(self, manifest: Manifest, patience: float, error: TaelError) -> Manifest:
-        """Wait for the next manifest. Raises Unavailable if none comes in time: a compactor died during a move and no other has taken over yet."""
+        """Wait for the next manifest. Raises Unavailable if none comes in time: a compactor died during a move and no other has taken over
+        yet.
+        """
         while (head := await self._tiers.head()).revision <= manifest.revision:
             if time.monotonic() > patience:
                 raise Unavailable(f"{error}, and no compactor finishes the move") from error

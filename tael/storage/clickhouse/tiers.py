@@ -1,8 +1,8 @@
 """A shard's rows over the hot table, hours on their way out of it, and Parquet files; pure (docs/adr/0015).
 
-Statements contain only names and keys of ours, and parameters. A question whose range is entirely in the hot table gets the same statements as
-without a cold tier. For others, each place is a branch of a UNION ALL into which the engine pushes the conditions; files are named one by one, so
-that the engine lists no bucket and guesses no schema.
+Statements contain only names and keys of ours, and parameters. A question whose range is entirely in the hot table gets the same statements
+as without a cold tier. For others, each place is a branch of a UNION ALL into which the engine pushes the conditions; files are named one
+by one, so that the engine lists no bucket and guesses no schema.
 """
 
 from __future__ import annotations
@@ -34,8 +34,8 @@ _SHORTER: Final = "a shorter range, or, of metrics, a shorter TAEL_METRIC_RAW_DA
 _BRANCHES: Final = 24
 """Up to so many cold hours of payloads are read as one branch each."""
 _SETTINGS: Final = (
-    # No hive partitioning: the tenant in a path is escaped, and date and hour are not our columns. No prefetch: it would be the first megabyte of each
-    # file, before its footer says what is needed. A store that does not answer is soon given up.
+    # No hive partitioning: the tenant in a path is escaped, and date and hour are not our columns. No prefetch: it would be the first
+    # megabyte of each file, before its footer says what is needed. A store that does not answer is soon given up.
     "SETTINGS use_hive_partitioning = 0, input_format_null_as_default = 1, remote_filesystem_read_prefetch = 0, "
     "s3_retry_attempts = 2, s3_connect_timeout_ms = 1000, s3_request_timeout_ms = 5000"
 )
@@ -109,10 +109,12 @@ class TieredTables:
         return self._place(table, tenant, ALL_TIME)
 
     def windows(self, table: str, time_range: TimeRange, *, oldest_first: bool = False) -> Sequence[TimeRange]:
-        """See Source. The hot part is one piece; cold pieces have 1 hour, 4, 16, …, up to the longest window. With ``oldest_first`` they begin at the
-        oldest hour. A statement over files costs as much as reading five to ten of them, so pieces grow faster than by doubling.
+        """See Source. The hot part is one piece; cold pieces have 1 hour, 4, 16, …, up to the longest window. With ``oldest_first`` they
+        begin at the oldest hour. A statement over files costs as much as reading five to ten of them, so pieces grow faster than by
+        doubling.
 
-        Stretches without cold hours are joined to a neighbouring piece, so that one hour of 1970 does not cost a statement for every month since.
+        Stretches without cold hours are joined to a neighbouring piece, so that one hour of 1970 does not cost a statement for every month
+        since.
         """
         head = self._manifest.head
         first, end = _coldest_start(head, table), _coldest_end(head, table)
@@ -180,8 +182,8 @@ class TieredTables:
         return f"({_union(branches)})"
 
     def merged(self, table: str, where: object, tenant: str, time_range: TimeRange = ALL_TIME) -> str:
-        """See Source. Of rows with the same key, the hot table's counts before the rolling table's, and that before files', of which the latest
-        generation's counts.
+        """See Source. Of rows with the same key, the hot table's counts before the rolling table's, and that before files', of which the
+        latest generation's counts.
 
         Late rows are few: their keys are looked up only in the hot partitions of hours that are elsewhere, which usually do not exist.
         """
@@ -307,8 +309,8 @@ def _coldest_start(head: Head, table: str) -> int:
 
 
 def _joined(pieces: Sequence[TimeRange], days: Sequence[int] | None) -> list[TimeRange]:
-    """The pieces, in either order, with neighbours joined so that each but the last touches one of ``days`` (their starts, sorted). Unchanged if the days
-    are not known.
+    """The pieces, in either order, with neighbours joined so that each but the last touches one of ``days`` (their starts, sorted).
+    Unchanged if the days are not known.
     """
     if days is None:
         return list(pieces)
@@ -326,7 +328,9 @@ def _joined(pieces: Sequence[TimeRange], days: Sequence[int] | None) -> list[Tim
 
 
 def _unbounded(time_range: TimeRange) -> TimeRange:
-    """The range without bounds that statements cannot use (conditions.py): rows beyond them are read as well, so their places are needed."""
+    """The range without bounds that statements cannot use (conditions.py): rows beyond them are read as well, so their places
+    are needed.
+    """
     start = time_range.start_ns if 0 < time_range.start_ns < _LAST_HOUR_NS else ALL_TIME.start_ns
     return TimeRange(start, time_range.end_ns if 0 < time_range.end_ns < _LAST_HOUR_NS else ALL_TIME.end_ns)
 

@@ -1,4 +1,6 @@
-"""TopologyReader of one shard: names from the table ``red``, which counts spans by the minute; calls by joining spans with their parents."""
+"""TopologyReader of one shard: names from the table ``red``, which counts spans by the minute; calls by joining spans with their
+parents.
+"""
 
 from __future__ import annotations
 
@@ -92,7 +94,9 @@ def count_calls(source: Source, tenant: str, time_range: TimeRange) -> Statement
 
 
 def _slots(tenant: str, time_range: TimeRange) -> Conditions:
-    """The slots that a range touches. A slot has the time at which it begins, so the one within which the range begins is before the range."""
+    """The slots that a range touches. A slot has the time at which it begins, so the one within which the range begins is before
+    the range.
+    """
     where = Conditions(tenant)
     where.within("slot", TimeRange(time_range.start_ns // _SLOT_NS * _SLOT_NS, time_range.end_ns))
     return where

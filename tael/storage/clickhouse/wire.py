@@ -1,7 +1,7 @@
 """OTLP's trace and log messages as ClickHouse decodes them: the column type of the landing table, and the protobuf schema for the insert.
 
-Both are generated from one tree, so they cannot disagree. ``array_value`` and ``kvlist_value`` are declared as bytes (the same on the wire):
-nesting ends there, the cost of an insert does not grow with the depth, and ``tael.otlp.anyvalue`` decodes them when they are read.
+Both are generated from one tree, so they cannot disagree. ``array_value`` and ``kvlist_value`` are declared as bytes (the same on the
+wire): nesting ends there, the cost of an insert does not grow with the depth, and ``tael.otlp.anyvalue`` decodes them when they are read.
 ClickHouse skips fields that the tree does not have. The fields are those of trace.proto and logs.proto in opentelemetry/proto.
 """
 

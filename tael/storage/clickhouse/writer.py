@@ -93,22 +93,22 @@ class ClickHouseWriter:
         try:
             await self._within_memory(insert, token)
         except TooLarge:
-            # Nothing is stored: the caller may halve the body. Once some rows are stored it may not, because the halves have other tokens and
-            # would store those rows again.
+            # Nothing is stored: the caller may halve the body. Once some rows are stored it may not, because the halves have other tokens
+            # and would store those rows again.
             if await self._rest(signal, body) == body:
                 raise
             await self._complete(partial(insert, limits=replace(INSERT_LIMITS, memory_bytes=0)), signal, body, token)
 
     async def _complete(self, insert: Callable[[], Awaitable[None]], signal: str, body: bytes, token: str) -> None:
-        """Write a body of which some rows are stored already: ClickHouse stores the part of one hour before it makes the next, and before views count it.
-        Only inserting the whole body under its token completes all tables. If even that takes too much memory, the missing rows have to be written
-        in pieces.
+        """Write a body of which some rows are stored already: ClickHouse stores the part of one hour before it makes the next, and before
+        views count it. Only inserting the whole body under its token completes all tables. If even that takes too much memory, the missing
+        rows have to be written in pieces.
         """
         try:
             await self._within_memory(insert, f"{token} whole")
         except TooLarge as error:
-            # The stored rows are not inserted again, so the views may never see them. Their references at least must be indexed, or payloads
-            # that they refer to would be collected.
+            # The stored rows are not inserted again, so the views may never see them. Their references at least must be indexed, or
+            # payloads that they refer to would be collected.
             if (index := stored.index_references(self._clickhouse.database, signal, body)) is not None:
                 await self._clickhouse.command(index.sql, index.parameters, INSERT_LIMITS)
             raise StoredInPart(error.reason, await self._rest(signal, body)) from error

@@ -57,8 +57,8 @@ def quantile(vector: Vector, groups: Groups, q: Floats, notes: Annotations, at: 
 def count_values(vector: Vector, label: str, names: tuple[str, ...], require_room: Callable[[int], None], *, without: bool) -> Vector:
     """How many series of each group have each value; the value goes into ``label``.
 
-    ``require_room`` gets the size of the result before it is built, and raises where that is too large. Raises Rejected for an invalid label
-    name.
+    ``require_room`` gets the size of the result before it is built, and raises where that is too large. Raises Rejected for an invalid
+    label name.
     """
     if not vectors.is_label_name(label):
         raise Rejected(f"invalid label name {quoted(label)}")

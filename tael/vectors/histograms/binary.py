@@ -48,9 +48,9 @@ class Combined:
 def combine(operator: str, left: Cells, right: Cells, *, return_bool: bool = False) -> Combined:
     """``left <operator> right`` pair by pair, where each pair has a histogram on at least one side.
 
-    ``operator`` is PromQL's token: arithmetic, comparison, ``atan2``, and ``</`` and ``>/``, which trim a histogram at a float. A comparison
-    without ``return_bool`` keeps the left sample; a caller whose vector is on the right of a scalar takes the right one by ``keep``.
-    Pairs without a result are noted as ``INCOMPATIBLE_TYPES`` or ``INCOMPATIBLE_BUCKETS``.
+    ``operator`` is PromQL's token: arithmetic, comparison, ``atan2``, and ``</`` and ``>/``, which trim a histogram at a float. A
+    comparison without ``return_bool`` keeps the left sample; a caller whose vector is on the right of a scalar takes the right one by
+    ``keep``. Pairs without a result are noted as ``INCOMPATIBLE_TYPES`` or ``INCOMPATIBLE_BUCKETS``.
     """
     # Histograms that no cell refers to would be added and compared for nothing, and could raise notes.
     left, right = left.without_unused(), right.without_unused()

@@ -43,7 +43,9 @@ def shared_bounds(layouts: Iterable[Bounds]) -> Bounds:
 
 
 def custom_mapping(source: Bounds, target: Bounds) -> Longs:
-    """For each bucket of ``source`` the bucket of ``target`` that holds it; the bounds of ``target`` are a subset of those of ``source``."""
+    """For each bucket of ``source`` the bucket of ``target`` that holds it; the bounds of ``target`` are a subset of those of
+    ``source``.
+    """
     # A bucket goes to the first target bucket that does not end below it; the last one, up to +Inf, to the last.
     return np.append(np.searchsorted(np.array(target), np.array(source)), len(target)).astype(np.int64)
 

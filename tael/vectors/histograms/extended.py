@@ -42,8 +42,8 @@ def growth(windows: Windows, begin_ms: Longs, end_ms: Longs, *, counter: bool, p
 class _Edges:
     """Each window's samples at the range's edges: ``first`` at its begin, ``last`` at its end.
 
-    Where ``before`` is True, the begin lies between ``first`` and the sample after it, at ``begin_share`` of the way. Where ``beyond`` is True,
-    the end lies between the sample before ``last`` and ``last``, at ``end_share``. ``inside`` says whether the range has any sample.
+    Where ``before`` is True, the begin lies between ``first`` and the sample after it, at ``begin_share`` of the way. Where ``beyond`` is
+    True, the end lies between the sample before ``last`` and ``last``, at ``end_share``. ``inside`` says whether the range has any sample.
     """
 
     first: Longs

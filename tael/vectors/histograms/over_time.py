@@ -21,7 +21,9 @@ MAX_MEMBERS = 1 << 18
 
 @dataclass(frozen=True, slots=True)
 class OfHistograms:
-    """A function over windows that hold histograms; ``few`` says that it reads at most one sample of a window, so windows need not be split."""
+    """A function over windows that hold histograms; ``few`` says that it reads at most one sample of a window, so windows need not be
+    split.
+    """
 
     apply: Callable[[Windows], Evaluated]
     few: bool = False

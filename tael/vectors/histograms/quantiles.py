@@ -70,7 +70,9 @@ def fraction(lower: Floats, upper: Floats) -> HistogramFunction:
 
 
 def split(vector: Vector, notes: Annotations, at: int) -> Split:
-    """Find the histograms. Floats without a valid bound, and histograms that are classic and native at one step, are left out with a warning."""
+    """Find the histograms. Floats without a valid bound, and histograms that are classic and native at one step, are left out with a
+    warning.
+    """
     found: dict[Labels, list[tuple[float, int]]] = {}
     floats = vectors.floats(vector)
     for row in np.flatnonzero(floats.any(axis=1)).tolist():

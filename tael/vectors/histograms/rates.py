@@ -96,7 +96,8 @@ def _extrapolation(windows: Windows, grown: Floats, *, counter: bool) -> Floats:
     first, last = times[windows.lo], times[windows.hi - 1]
     to_start, to_end, sampled = (first - windows.start_ms) / 1000, (windows.end_ms - last) / 1000, (last - first) / 1000
     mean = sampled / (windows.weights - 1)
-    # Where the edge is further away than the next sample would be, the series is taken to begin or end within the window, half an interval on.
+    # Where the edge is further away than the next sample would be, the series is taken to begin or end within the window, half an interval
+    # on.
     to_start = np.where(to_start >= mean * 1.1, mean / 2, to_start)
     to_end = np.where(to_end >= mean * 1.1, mean / 2, to_end)
     if counter:

@@ -1,8 +1,8 @@
 """Trimming native histograms at a number: ``h </ x`` keeps the observations below ``x``, ``h >/ x`` those above.
 
 A bucket that ``x`` lies in is split as ``histogram_fraction`` would. The sum of what is left is estimated from the middles of the buckets
-(geometric for exponential buckets); a histogram that loses nothing is unchanged. How a bucket without a bound on one side is filled is unknown,
-so it is kept or dropped whole, except that a first custom bucket that ends above 0 is taken to begin at 0.
+(geometric for exponential buckets); a histogram that loses nothing is unchanged. How a bucket without a bound on one side is filled is
+unknown, so it is kept or dropped whole, except that a first custom bucket that ends above 0 is taken to begin at 0.
 """
 
 from __future__ import annotations

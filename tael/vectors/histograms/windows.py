@@ -16,7 +16,8 @@ from tael.vectors.histograms.resets import detect
 
 @dataclass(frozen=True, slots=True)
 class Windows:
-    """``len(lo)`` windows: window ``w`` is over ``samples`` from ``lo[w]`` up to, not including, ``hi[w]``, all of one series, no stale markers.
+    """``len(lo)`` windows: window ``w`` is over ``samples`` from ``lo[w]`` up to, not including, ``hi[w]``, all of one series, no stale
+    markers.
 
     In time it is ``start_ms[w] < t <= end_ms[w]``.
     """
@@ -153,7 +154,9 @@ def falls(windows: Windows, at: Longs) -> Bools:
 
 
 def either(windows: Windows, at: Longs, floats: Bools, histograms: Callable[[Longs, Longs], Bools]) -> Bools:
-    """For each of ``at`` and the sample before it: ``floats`` for two floats, ``histograms`` for two histograms, True where the kind changes."""
+    """For each of ``at`` and the sample before it: ``floats`` for two floats, ``histograms`` for two histograms, True where the kind
+    changes.
+    """
     # at - 1 is in the same window: ``pairs`` asks only about samples that have one before them.
     now, before = windows.position[at], windows.position[at - 1]
     result = np.where((now >= 0) == (before >= 0), floats, True)

@@ -121,7 +121,8 @@ def _by_size(windows: Windows, q: Floats, of_sorted: _OfSorted) -> Floats:
 
 
 def quantile_of_sorted(ordered: Floats, q: Floats, counts: Longs | None = None) -> Floats:
-    """The ``q`` quantile of each row, interpolated between two values. Rows are sorted with NaN last, but NaN ranks first, as in Prometheus.
+    """The ``q`` quantile of each row, interpolated between two values. Rows are sorted with NaN last, but NaN ranks first, as in
+    Prometheus.
 
     ``counts`` says how many values of each row count, by default all; a row without any gives NaN.
     """

@@ -1,4 +1,5 @@
-"""Functions over windows of rollups, which hold what Prometheus' functions need of the samples in each bucket of time. Pure (docs/adr/0022).
+"""Functions over windows of rollups, which hold what Prometheus' functions need of the samples in each bucket of time. Pure
+(docs/adr/0022).
 
 A window consists of whole buckets. A window that ends inside a bucket of five minutes is moved back to the bucket's begin, and a range that
 is not a multiple of five minutes is widened to the next one; sums, counts and increases are then scaled to the range.
@@ -42,7 +43,8 @@ OF_HISTOGRAMS: Final = frozenset(("last", "rate", "increase", "delta", "count_ov
 class Buckets:
     """The non-empty buckets of many series, ordered by series and time; those of series ``i`` begin at ``offsets[i]``.
 
-    ``columns`` are those named in COLUMNS; ``before_resets`` is the sum of the values before each reset inside a bucket. Times are milliseconds.
+    ``columns`` are those named in COLUMNS; ``before_resets`` is the sum of the values before each reset inside a bucket. Times are
+    milliseconds.
     """
 
     offsets: Longs

@@ -31,7 +31,8 @@ async def direct_get(client: Client, stream: str, first: int, count: int, what: 
 
     Any replica may answer, even one that is behind.
     """
-    # Room for two messages of maximum size: each read starts with the last entry, and if that filled the answer, the reader would never advance.
+    # Room for two messages of maximum size: each read starts with the last entry, and if that filled the answer, the reader would never
+    # advance.
     most = max(_FETCH_BYTES, 2 * client.max_payload)
     return await _direct(client, stream, {"seq": first, "batch": count, "max_bytes": most}, what)
 

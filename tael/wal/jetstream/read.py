@@ -1,8 +1,8 @@
 """The writer's side of the WAL on JetStream.
 
 A reader uses no JetStream consumer, which could be lost or fall silent: it asks for the entries after a sequence, many at a time, by direct
-get. Each answer begins with the last entry read, the anchor, so that a WAL that lost its tail and reuses sequences is noticed before anything
-is taken from it. Any replica may answer a direct get, even one that is behind, so an apparent loss is checked with the leader.
+get. Each answer begins with the last entry read, the anchor, so that a WAL that lost its tail and reuses sequences is noticed before
+anything is taken from it. Any replica may answer a direct get, even one that is behind, so an apparent loss is checked with the leader.
 """
 
 from __future__ import annotations
@@ -225,7 +225,9 @@ class JetStreamReader:
         self._connection, self._looked_at = connection, time.monotonic()
 
     async def _hold_against_leader(self, anchor: Mark) -> None:
-        """Return if the anchor was trimmed. Raises Diverged if the leader has another entry in its place, Unavailable if only a replica is behind."""
+        """Return if the anchor was trimmed. Raises Diverged if the leader has another entry in its place, Unavailable if only a replica is
+        behind.
+        """
         state = await self.state()
         if state.created_ns != self._created_ns or state.last < anchor.sequence:
             raise Diverged(self._difference(state))

@@ -49,7 +49,8 @@ class JaegerAnswers:
         return Answer([(_shown(parent), _shown(child), calls) for (parent, child), calls in sorted(answer.value.items())], answer.missing)
 
     async def search(self, tenant: str, search: Search) -> AsyncGenerator[Answer[list[list[Span]]]]:
-        """Traces, newest first, a few at a time, each batch with the shards missing so far; one empty batch where none match. Long traces are cut.
+        """Traces, newest first, a few at a time, each batch with the shards missing so far; one empty batch where none match. Long traces
+        are cut.
 
         Each batch takes its own turn, so that a slow client does not hold one.
         """

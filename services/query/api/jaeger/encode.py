@@ -1,7 +1,7 @@
 """Spans in Jaeger's JSON, pure.
 
-Source: Jaeger's ``ui`` JSON model and its translation from OTLP, as Jaeger 2.20 answers. Times are microseconds. Attributes are tags of five types;
-lists and maps are JSON in a string, and so are numbers that JSON or JavaScript cannot represent.
+Source: Jaeger's ``ui`` JSON model and its translation from OTLP, as Jaeger 2.20 answers. Times are microseconds. Attributes are tags of
+five types; lists and maps are JSON in a string, and so are numbers that JSON or JavaScript cannot represent.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Jaeger's search parameters to a query over spans, pure.
 
-A trace matches when one of its spans has the service, the operation, a duration within the bounds, and each of the tags: as an attribute of the
-span, its scope, its resource, an event or a link, or by a reserved name (``error``, ``span.kind``, ``span.status``, ``scope.name``,
+A trace matches when one of its spans has the service, the operation, a duration within the bounds, and each of the tags: as an attribute of
+the span, its scope, its resource, an event or a link, or by a reserved name (``error``, ``span.kind``, ``span.status``, ``scope.name``,
 ``scope.version``, ``resource.KEY``). A tag's value is text, and is compared with values of any type that it can denote.
 """
 

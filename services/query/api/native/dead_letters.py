@@ -1,4 +1,5 @@
-"""Dead letters for admins, under ``/api/v1/admin/deadletters``: the items that storage refused and why, and appending them to the WAL again.
+"""Dead letters for admins, under ``/api/v1/admin/deadletters``: the items that storage refused and why, and appending them to the WAL
+again.
 
 An admin token of one tenant sees that tenant's letters; one for any tenant sees all, or those of the tenant that the request names.
 """
@@ -63,8 +64,8 @@ class DeadLetterApi:
     async def replay(self, request: web.Request) -> web.Response:
         """``POST /{id}/replay``: append the body to its shard's WAL again, and delete the letter once that is durable.
 
-        The body gets digests made from the letter's id: so the writer does not drop the replay as a resend of the original request, and a replay
-        whose answer was lost can be repeated within two minutes.
+        The body gets digests made from the letter's id: so the writer does not drop the replay as a resend of the original request, and a
+        replay whose answer was lost can be repeated within two minutes.
         """
         buried = await self._get(request)
         letter, name = buried.letter, f"dead-letter:{buried.letter_id}"

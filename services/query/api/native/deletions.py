@@ -46,7 +46,9 @@ class DeletionApi:
         ]
 
     async def ask(self, request: web.Request) -> web.Response:
-        """``POST``: delete everything received so far of a ``trace``, ``user``, ``session`` or ``tenant``; answers the deletion with its id."""
+        """``POST``: delete everything received so far of a ``trace``, ``user``, ``session`` or ``tenant``; answers the deletion with its
+        id.
+        """
         parameters = Parameters(request.query.items(), known=KINDS)
         given = [kind for kind in KINDS if parameters.text(kind)]
         if not given:

@@ -65,6 +65,6 @@ class Index:
 
 
 def _description(route: Route) -> str:
-    """The first sentence of the handler's docstring, without the route that it begins with."""
-    text = (route.handler.__doc__ or "").strip().partition("\n")[0]
+    """The first paragraph of the handler's docstring, without the route that it begins with."""
+    text = " ".join((route.handler.__doc__ or "").partition("\n\n")[0].split())
     return text.partition(": ")[2] if text.startswith("``") else text

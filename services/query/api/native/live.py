@@ -1,7 +1,8 @@
 """The native API's live streams, under ``/api/v1``: server-sent events of the items that are appended to the WAL.
 
-Each ``data:`` is a JSON array of spans or log records in the form of the native API. ``event: dropped`` says how many items a slow client may
-have missed, ``event: end`` that the server ends the stream; a comment every few seconds keeps it open. docs/formats.md shows the frames.
+Each ``data:`` is a JSON array of spans or log records in the form of the native API. ``event: dropped`` says how many items a slow client
+may have missed, ``event: end`` that the server ends the stream; a comment every few seconds keeps it open. docs/formats.md shows the
+frames.
 """
 
 from __future__ import annotations

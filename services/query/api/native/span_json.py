@@ -3,8 +3,8 @@
 Ids are hex, instants RFC 3339 with nine digits and ``Z``, durations milliseconds. Attribute values are JSON's own types: an integer is
 written in full, even beyond 2^53 (a reader that only has doubles loses its last digits), a double always with a point or an exponent
 (``5.0``), an unset value is null. JSON has no bytes, NaN or infinities, so these are objects with one key: ``{"$bytes": base64}`` and
-``{"$double": "NaN" | "Infinity" | "-Infinity"}``; a map whose only key starts with ``$`` is ``{"$map": {...}}``, so that it cannot be mistaken for
-one of these. A map's order is kept.
+``{"$double": "NaN" | "Infinity" | "-Infinity"}``; a map whose only key starts with ``$`` is ``{"$map": {...}}``, so that it cannot be
+mistaken for one of these. A map's order is kept.
 """
 
 from __future__ import annotations

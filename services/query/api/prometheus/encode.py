@@ -34,7 +34,9 @@ def seconds(time_ms: int) -> str:
 
 
 def numbers(values: Floats) -> list[str]:
-    """Each number as text: positional, with an exponent below 1e-6 and from 1e21 on. Only those that orjson formats differently are formatted singly."""
+    """Each number as text: positional, with an exponent below 1e-6 and from 1e21 on. Only those that orjson formats differently are
+    formatted singly.
+    """
     if not len(values):
         return []
     if _are_integers(values):

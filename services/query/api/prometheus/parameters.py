@@ -128,7 +128,9 @@ def invalid(name: str, problem: str) -> Rejected:
 
 
 def label_name(text: str) -> str:
-    """The label in a path. After the prefix ``U__``, other characters are escaped as ``_hex_`` and underscores are doubled. Raises Rejected."""
+    """The label in a path. After the prefix ``U__``, other characters are escaped as ``_hex_`` and underscores are doubled. Raises
+    Rejected.
+    """
     name = _unescaped(text[3:]) if text.startswith("U__") else text
     if not name:
         raise Rejected(f"invalid label name: {quoted(text)}")

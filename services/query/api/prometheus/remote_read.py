@@ -1,6 +1,7 @@
 """Prometheus' remote read: samples of the series that a query's matchers select, as protobuf in snappy's block format.
 
-Source: Prometheus' remote read API documentation. The answer always has samples, which every client accepts; chunks are Prometheus' storage format.
+Source: Prometheus' remote read API documentation. The answer always has samples, which every client accepts; chunks are Prometheus' storage
+format.
 """
 
 from __future__ import annotations

@@ -8,7 +8,9 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 SPEAKS: Final = "3.7.0"
-"""The Prometheus version whose API this is; Grafana chooses its requests by it. There is no list of features, because that would mean Mimir."""
+"""The Prometheus version whose API this is; Grafana chooses its requests by it. There is no list of features, because that would mean
+Mimir.
+"""
 
 
 @dataclass(frozen=True, slots=True)

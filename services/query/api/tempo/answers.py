@@ -1,7 +1,7 @@
 """Tempo's search, tags and metrics for both transports: takes parameters by name, and returns the JSON of the answer.
 
-Source: Tempo's HTTP API documentation, and the answers of Tempo 3.0. Parameters for parts of Tempo that have no counterpart here are ignored, as
-Tempo ignores unknown ones. An answer without some shard has ``status: PARTIAL`` and a ``message`` that names it.
+Source: Tempo's HTTP API documentation, and the answers of Tempo 3.0. Parameters for parts of Tempo that have no counterpart here are
+ignored, as Tempo ignores unknown ones. An answer without some shard has ``status: PARTIAL`` and a ``message`` that names it.
 """
 
 from __future__ import annotations
@@ -68,8 +68,8 @@ class TempoAnswers:
     async def search(self, tenant: str, given: Given, on_part: Callable[[dict[str, Any]], None] | None = None) -> JsonAnswer:
         """Search traces by ``q``, or by ``tags`` and durations.
 
-        ``on_part`` gets the same JSON for parts of the answer as they arrive. They have no traces with the hint ``most_recent``, because the
-        newest traces are known only at the end.
+        ``on_part`` gets the same JSON for parts of the answer as they arrive. They have no traces with the hint ``most_recent``, because
+        the newest traces are known only at the end.
         """
         request, legacy = search_request(given, self._now_ns()), not given.get("q", "")
         query = legacy_query(given) if legacy else _parse(given["q"], prefix="invalid TraceQL query: ")

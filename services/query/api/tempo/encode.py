@@ -1,4 +1,6 @@
-"""TraceQL's results in the JSON of Tempo's API, pure. Like protobuf's mapping: 64-bit integers are strings, zeros and empty strings left out."""
+"""TraceQL's results in the JSON of Tempo's API, pure. Like protobuf's mapping: 64-bit integers are strings, zeros and empty strings left
+out.
+"""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Tempo's compact JSON for language models, pure: a trace by service and scope with attributes as plain JSON, values of a tag by type.
 
-Source: Tempo 3.0's answers to ``Accept: application/vnd.grafana.llm``. Ids are hex, bytes too; times are nanoseconds in strings, durations milliseconds.
-Missing service names and empty values are left out.
+Source: Tempo 3.0's answers to ``Accept: application/vnd.grafana.llm``. Ids are hex, bytes too; times are nanoseconds in strings, durations
+milliseconds. Missing service names and empty values are left out.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Long traces in Tempo's encodings, block by block.
 
-A resource may be repeated in every block. Protobuf parses concatenated messages as one: repeated fields are appended, single messages merged. So
-clients read a trace in several pieces as one trace.
+A resource may be repeated in every block. Protobuf parses concatenated messages as one: repeated fields are appended, single messages
+merged. So clients read a trace in several pieces as one trace.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
 """Converts the parameters of Tempo's search, tag and metrics endpoints to typed values, pure.
 
-Source: Tempo's HTTP API documentation. Times are whole seconds since 1970, or RFC 3339; without a start, ``since`` gives the length of the range.
+Source: Tempo's HTTP API documentation. Times are whole seconds since 1970, or RFC 3339; without a start, ``since`` gives the length of the
+range.
 """
 
 from __future__ import annotations
@@ -148,7 +149,8 @@ def grid_of(query: Mapping[str, str], now_ns: int, *, instant: bool) -> Grid:
 
 
 def legacy_query(query: Mapping[str, str]) -> Query:
-    """The TraceQL of a search by ``tags`` (logfmt), ``minDuration`` and ``maxDuration``: each holds for some span of the trace. Raises Rejected.
+    """The TraceQL of a search by ``tags`` (logfmt), ``minDuration`` and ``maxDuration``: each holds for some span of the trace. Raises
+    Rejected.
 
     Durations are the trace's, in whole milliseconds; one of less than a millisecond is ignored, as in Tempo.
     """
@@ -179,7 +181,9 @@ def _trace_durations(query: Mapping[str, str]) -> tuple[int, int]:
 
 
 def _tag(name: str, value: str) -> Expression:
-    """Tempo's rules: what it has a column for holds the value somewhere in its text, other attributes, of the span or its resource, are that text."""
+    """Tempo's rules: what it has a column for holds the value somewhere in its text, other attributes, of the span or its resource, are
+    that text.
+    """
     if name == "status.code":
         return Binary("=", Field(Intrinsic.STATUS), Static(Type.STATUS, STATUSES.get(value, 0)))
     if name in _WHOLE_TAGS and re.fullmatch(r"[+-]?\d{1,18}", value):
@@ -247,7 +251,9 @@ def _step_ns(text: str) -> int:
 
 
 def _default_step_ns(range_ns: int) -> int:
-    """At least 240 samples where there is room for them, in multiples of round steps, as Tempo chooses: 15 s for an hour, 2 s for ten minutes."""
+    """At least 240 samples where there is room for them, in multiples of round steps, as Tempo chooses: 15 s for an hour, 2 s for ten
+    minutes.
+    """
     wanted = range_ns // 240
     if range_ns < 60 * NS_PER_SECOND:
         return max(wanted // _SHORT_STEP_NS, 1) * _SHORT_STEP_NS

@@ -1,8 +1,8 @@
 """Tempo's ``StreamingQuerier``: the answers of ``TempoAnswers``, sent in messages as their parts arrive.
 
-A search sends each shard's traces when that shard has answered, at most ``limit`` in total and no trace twice, and reports how many shards have
-answered; where more traces match, those of the shards that answer first are kept. With the hint ``most_recent=true`` the traces are sent when every
-shard has answered. The other methods have one answer, sent in messages of bounded size.
+A search sends each shard's traces when that shard has answered, at most ``limit`` in total and no trace twice, and reports how many shards
+have answered; where more traces match, those of the shards that answer first are kept. With the hint ``most_recent=true`` the traces are
+sent when every shard has answered. The other methods have one answer, sent in messages of bounded size.
 
 Source: Tempo's ``tempopb`` service. Messages are made of the same JSON that the HTTP API sends, by protobuf's own mapping.
 """
@@ -103,7 +103,9 @@ class StreamingQuerier:
 
 
 async def _messages(call: Call, answer: JsonAnswer, kind: type[M], repeated: str = "") -> list[M]:
-    """The answer in one message, or in several where a repeated field makes it large; a status is set only in messages that have the field."""
+    """The answer in one message, or in several where a repeated field makes it large; a status is set only in messages that have
+    the field.
+    """
     call.lacks(answer.missing)
 
     def build() -> list[M]:

@@ -73,7 +73,9 @@ def scopes_of(text: str) -> tuple[Scope, ...]:
 
 
 def tag_of(text: str, *, narrowed: bool) -> tuple[Named, ...]:
-    """The fields to which a tag refers; a name without a scope is an instrumentation scope's too, unless a query narrows the spans. Raises Rejected."""
+    """The fields to which a tag refers; a name without a scope is an instrumentation scope's too, unless a query narrows the spans. Raises
+    Rejected.
+    """
     try:
         named = parse_field(text)
     except Rejected as error:
@@ -88,7 +90,9 @@ def tag_of(text: str, *, narrowed: bool) -> tuple[Named, ...]:
 
 
 def wanted(q: str) -> p.Predicate:
-    """The spans whose values are listed: those of the filter that ``q`` begins with. Without one, all, so that a half-typed query does no harm."""
+    """The spans whose values are listed: those of the filter that ``q`` begins with. Without one, all, so that a half-typed query does no
+    harm.
+    """
     try:
         pipeline = parse(q).pipeline if q.strip() else None
     except Rejected:

@@ -1,10 +1,10 @@
 """Tempo's API under ``/tempo``, as Grafana's data source and Tempo's own clients call it.
 
 Source: Tempo's HTTP API documentation and its ``tempopb`` messages. ``Accept: application/protobuf`` gets protobuf,
-``application/vnd.grafana.llm`` version 2's compact JSON, anything else JSON. JSON is protobuf's standard mapping, as in Tempo: ids are base64 (not
-hex as in OTLP/JSON), enums are names, 64-bit integers are strings. Version 1 is the bare trace, with ``batches`` for ``resourceSpans`` in JSON;
-version 2 wraps it and can say that it is partial. In version 1 an answer without some shard has status 206, and a trace over the size limit is
-refused.
+``application/vnd.grafana.llm`` version 2's compact JSON, anything else JSON. JSON is protobuf's standard mapping, as in Tempo: ids are
+base64 (not hex as in OTLP/JSON), enums are names, 64-bit integers are strings. Version 1 is the bare trace, with ``batches`` for
+``resourceSpans`` in JSON; version 2 wraps it and can say that it is partial. In version 1 an answer without some shard has status 206, and
+a trace over the size limit is refused.
 """
 
 from __future__ import annotations

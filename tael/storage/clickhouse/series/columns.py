@@ -157,8 +157,8 @@ def grid(columns: Sequence[Column], steps: int, function: GridFunction) -> Numbe
 def doubtful(found: NumberedGrid, function: GridFunction) -> bool:
     """Whether a shard's values may differ from Prometheus' because of their arithmetic.
 
-    ClickHouse's mean sums before it divides, which may overflow to infinity. Its rate subtracts resets that leave the window from a running sum,
-    where an infinite one leaves NaN behind.
+    ClickHouse's mean sums before it divides, which may overflow to infinity. Its rate subtracts resets that leave the window from a running
+    sum, where an infinite one leaves NaN behind.
     """
     if function == "avg_over_time":
         return bool(np.isinf(found.values).any())

@@ -39,7 +39,9 @@ class LabelCache:
         self._orders: dict[bytes, Ordered] = {}
 
     def order(self, series: Numbers) -> Ordered | None:
-        """All of ``series`` by labels, if exactly this set was ordered recently: a repeated query need not sort it again. None otherwise."""
+        """All of ``series`` by labels, if exactly this set was ordered recently: a repeated query need not sort it again. None
+        otherwise.
+        """
         by_number = np.argsort(series)
         key = series[by_number].tobytes()
         # Removed and inserted again, so that the dictionary is in order of use and its first entry is the least recently used.
@@ -59,7 +61,8 @@ class LabelCache:
         ordered = Ordered(in_order, positions, any(one == other for one, other in pairwise(in_order)))
         if len(known) == len(series) <= self._size:
             self._orders[wanted.tobytes()] = ordered
-            # Bounded by the series in all orders and not by the number of orders: one of all series costs as much as thousands of small ones.
+            # Bounded by the series in all orders and not by the number of orders: one of all series costs as much as thousands of small
+            # ones.
             while sum(len(kept.labels) for kept in self._orders.values()) > self._size:
                 del self._orders[next(iter(self._orders))]
         return replace(ordered, positions=by_number[positions])

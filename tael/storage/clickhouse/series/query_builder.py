@@ -1,8 +1,8 @@
 """SQL for SeriesReader's queries, pure: values are passed as parameters, never in the text.
 
-Series are chosen in the table ``series`` by hour, and samples by the numbers of those series. A metric that is named in full needs no look-up:
-its number follows from its name, and without other matchers all of its series are wanted. FINAL hides duplicates that are not merged away yet;
-the conditions there read only key columns, so ClickHouse may apply them before the merge.
+Series are chosen in the table ``series`` by hour, and samples by the numbers of those series. A metric that is named in full needs no
+look-up: its number follows from its name, and without other matchers all of its series are wanted. FINAL hides duplicates that are not
+merged away yet; the conditions there read only key columns, so ClickHouse may apply them before the merge.
 """
 
 from __future__ import annotations
@@ -58,7 +58,8 @@ _WHOLE_KEY: Final = "SETTINGS do_not_merge_across_partitions_select_final = 1"
 
 
 def select_samples(source: Source, tenant: str, selection: Selection, limit: int, *, merged: bool = False) -> Statement:
-    """At most ``limit`` rows of SAMPLE_COLUMNS, those of each series and part by time. ``merged`` hides duplicates, at three times the cost.
+    """At most ``limit`` rows of SAMPLE_COLUMNS, those of each series and part by time. ``merged`` hides duplicates, at three times the
+    cost.
 
     Merged rows from several places are sorted here, because late rows of an hour lie between the others.
     """
@@ -73,8 +74,8 @@ def select_samples(source: Source, tenant: str, selection: Selection, limit: int
 
 
 def select_histograms(source: Source, tenant: str, selection: Selection, limit: int, *, rollups: bool = False) -> Statement:
-    """At most ``limit`` rows of HISTOGRAM_COLUMNS in any order, without duplicates. With ``rollups`` their weight too, which is 0 for a row that is stored
-    as it came.
+    """At most ``limit`` rows of HISTOGRAM_COLUMNS in any order, without duplicates. With ``rollups`` their weight too, which is 0 for a row
+    that is stored as it came.
     """
     where = _of_series(source, tenant, selection)
     where.parameters["limit"] = limit
@@ -94,8 +95,8 @@ def any_histogram(source: Source, tenant: str, selection: Selection) -> Statemen
 def grid(source: Source, tenant: str, request: GridRequest) -> Statement:
     """Each series with an array of its values at the steps, NULL where there is none; series without any are left out.
 
-    Range functions ignore stale markers, so these are filtered out. ``last`` needs them, because a series ends at its marker: there they are
-    values, which the caller hides.
+    Range functions ignore stale markers, so these are filtered out. ``last`` needs them, because a series ends at its marker: there they
+    are values, which the caller hides.
     """
     selection = Selection(request.matchers, request.start_ms - request.window_ms, request.end_ms)
     where = _of_series(source, tenant, selection)
@@ -119,7 +120,8 @@ def buckets(source: Source, tenant: str, request: GridRequest, columns: Sequence
     The windows are made of whole rollups (``rollups.places``). Buckets are as long as possible, so that a wide window takes few rows.
     """
     step = request.step_ms or request.window_ms
-    # Every window must begin and end at the border of a bucket: counted from ``base``, windows begin at multiples of the step and end a window later.
+    # Every window must begin and end at the border of a bucket: counted from ``base``, windows begin at multiples of the step and end a
+    # window later.
     length = math.gcd(step, request.window_ms) if step % ROLLUP_MS == 0 else ROLLUP_MS
     base = request.start_ms - request.window_ms
     wanted = step if step % ROLLUP_MS == 0 else 0

@@ -52,7 +52,9 @@ _SPILL: Final = {
 
 
 class ClickHouseSeries:
-    """See SeriesReader. Caches in ``labels`` the labels of recently used series. Raises TooLarge for a query of more than ``max_series`` series."""
+    """See SeriesReader. Caches in ``labels`` the labels of recently used series. Raises TooLarge for a query of more than ``max_series``
+    series.
+    """
 
     def __init__(
         self, clickhouse: ClickHouse, max_series: int = MAX_SERIES, source: Source | None = None, labels: LabelCache | None = None
@@ -104,7 +106,9 @@ class ClickHouseSeries:
         return bool(await self._columns(query_builder.any_histogram(self._source, tenant, selection)))
 
     async def _may_have_histograms(self, tenant: str, selection: Selection) -> bool:
-        """Whether the named metric has native histograms under any labels: matching labels costs more, and most metrics have none at all."""
+        """Whether the named metric has native histograms under any labels: matching labels costs more, and most metrics have
+        none at all.
+        """
         named = replace(
             selection, matchers=tuple(matcher for matcher in selection.matchers if matcher.name == METRIC_NAME and matcher.op == "=")
         )

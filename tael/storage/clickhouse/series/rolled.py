@@ -12,7 +12,9 @@ from tael.vectors.ranges.rollups import COLUMNS, Places
 
 
 def split(request: GridRequest, until_ms: int) -> tuple[GridRequest | None, GridRequest | None]:
-    """The request split into the steps that are evaluated over rollups, which begin before ``until_ms``, and the rest; None for no steps."""
+    """The request split into the steps that are evaluated over rollups, which begin before ``until_ms``, and the rest; None for
+    no steps.
+    """
     step = request.step_ms or 1
     count = (request.end_ms - request.start_ms) // step + 1
     # Rounded up: a step whose window begins exactly at ``until_ms`` sees no rollup, because windows exclude their start.
@@ -25,7 +27,9 @@ def split(request: GridRequest, until_ms: int) -> tuple[GridRequest | None, Grid
 
 
 def exact(request: GridRequest) -> bool:
-    """Whether rollups give the same answer as raw samples: every window consists of whole buckets, and the function needs nothing inside a bucket."""
+    """Whether rollups give the same answer as raw samples: every window consists of whole buckets, and the function needs nothing inside a
+    bucket.
+    """
     return rollups.exact(request, (*COLUMNS, "last"))
 
 

@@ -1,7 +1,8 @@
 """Samples in the order in which the parts of a table hold them, sorted by whole runs; pure.
 
-A part holds the samples of each series one after the other, by time, and an answer has the parts in any order. A run is a stretch of rows of
-one series with growing times. Sorting runs is a small fraction of the work of merging rows, and is enough as long as no two runs of a series overlap.
+A part holds the samples of each series one after the other, by time, and an answer has the parts in any order. A run is a stretch of rows
+of one series with growing times. Sorting runs is a small fraction of the work of merging rows, and is enough as long as no two runs of a
+series overlap.
 """
 
 from __future__ import annotations
@@ -24,8 +25,8 @@ TOGETHER: Final = 1 << 16
 
 @dataclass(frozen=True, slots=True)
 class Runs:
-    """Series ``i`` has the runs ``offsets[i]`` up to, but not including, ``offsets[i + 1]``, by time. Run ``r`` is the ``sizes[r]`` rows from
-    ``begins[r]`` on.
+    """Series ``i`` has the runs ``offsets[i]`` up to, but not including, ``offsets[i + 1]``, by time. Run ``r`` is the ``sizes[r]`` rows
+    from ``begins[r]`` on.
     """
 
     series: Numbers
@@ -48,14 +49,16 @@ class Runs:
         while first < len(begins):
             last = max(first + 1, int(np.searchsorted(before, before[first] + TOGETHER)))
             chunk = slice(first, last)
-            # "clip", because in its default mode numpy fills ``out`` through a copy in case it has to raise. Every index is within the column.
+            # "clip", because in its default mode numpy fills ``out`` through a copy in case it has to raise. Every index is within the
+            # column.
             np.take(column, _each(begins[chunk], sizes[chunk]), out=taken[before[first] : before[min(last, len(begins))]], mode="clip")
             first = last
         return taken
 
 
 def runs(blocks: Sequence[tuple[Numbers, Longs]]) -> Runs | None:
-    """The runs of an answer's blocks (at least one), each given by the series and times of its rows; None when two runs of a series overlap.
+    """The runs of an answer's blocks (at least one), each given by the series and times of its rows; None when two runs of a series
+    overlap.
 
     Their samples can then only be ordered by merging rows. A run never continues into the next block, which may be of another part.
     """
@@ -74,7 +77,9 @@ def runs(blocks: Sequence[tuple[Numbers, Longs]]) -> Runs | None:
 
 
 def _of_block(series: Numbers, times_ms: Longs, before: int) -> tuple[Longs, Numbers, Longs, Longs]:
-    """The rows at which the block's runs begin, counted from ``before`` rows of earlier blocks, and the series, first and last times of the runs."""
+    """The rows at which the block's runs begin, counted from ``before`` rows of earlier blocks, and the series, first and last times of the
+    runs.
+    """
     first = np.ones(len(series), np.bool_)
     first[1:] = series[1:] != series[:-1]
     # Equal times too: a duplicate begins a run of its own, so that ``runs`` sees it overlap with the one before it.

@@ -1,9 +1,10 @@
 """SQL for ``compare()``, pure: how many of very many spans have each value of each attribute, by step and by whether they are selected.
 
-A key that many spans have is counted by itself, because reading one key of a map is several times as fast as reading the map. Keys with few values are
-counted in one statement; for a key with many, a first pass finds the frequent values. Counts by step are an array for each value, which costs half as much
-as groups by step. The rest is counted from the maps' entries: rare keys, and values that read like a missing key ('', 0, false). The sizes of maps, which are
-cheap to read, show whether anything is left. Counts are returned for the most frequent values, and one total for the others.
+A key that many spans have is counted by itself, because reading one key of a map is several times as fast as reading the map. Keys with few
+values are counted in one statement; for a key with many, a first pass finds the frequent values. Counts by step are an array for each
+value, which costs half as much as groups by step. The rest is counted from the maps' entries: rare keys, and values that read like a
+missing key ('', 0, false). The sizes of maps, which are cheap to read, show whether anything is left. Counts are returned for the most
+frequent values, and one total for the others.
 """
 
 from __future__ import annotations
@@ -67,7 +68,9 @@ MAPS: Final = (
 
 @dataclass(frozen=True, slots=True)
 class Valued:
-    """One value for each span, as an expression. An attribute has its column and key, and a span whose value is the type's default is left out."""
+    """One value for each span, as an expression. An attribute has its column and key, and a span whose value is the type's default is left
+    out.
+    """
 
     name: str
     value: str
@@ -126,7 +129,9 @@ def compared(
     compare: Compare,
     grid: Grid,
 ) -> Compared:
-    """The spans of a range for which the first condition holds; the second selects some of them, within the time range of ``compare`` if it has one."""
+    """The spans of a range for which the first condition holds; the second selects some of them, within the time range of ``compare`` if it
+    has one.
+    """
     base, selected = conditions
     where = Conditions(tenant)
     where.within("start_time", time_range)
@@ -169,7 +174,9 @@ def sizes(spans: Compared) -> Statement:
 
 
 def count_at_once(spans: Compared) -> Statement:
-    """The counts of all attributes in one statement, for spans that are not many. Columns: selected, name with its scope, value as text, slot, count."""
+    """The counts of all attributes in one statement, for spans that are not many. Columns: selected, name with its scope, value as text,
+    slot, count.
+    """
     own = [f"[('{one.name}', {_TEXTS[one.kind].format(one.value)})]" for one in INTRINSICS]
     maps = [
         f"arrayMap((k, v) -> (concat('{one.scope}.', k), {_TEXTS[one.kind].format('v')}), mapKeys({one.column}), {one.values})"
@@ -188,7 +195,9 @@ def few(steps: int) -> int:
 
 
 def frequent_keys(spans: Compared, maps: Collection[Map], first_ns: int, last_ns: int) -> Statement:
-    """Rows of column, key and number of values, for the frequent keys of spans that start between two instants; INTRINSICS have no column."""
+    """Rows of column, key and number of values, for the frequent keys of spans that start between two instants; INTRINSICS have
+    no column.
+    """
     between = f"{spans.base} AND {START} BETWEEN {{sample_first:Int64}} AND {{sample_last:Int64}}"
     names, values = (", ".join(texts) for texts in zip(*((f"'{one.name}'", f"xxh3({one.value})") for one in INTRINSICS), strict=True))
     columns = [

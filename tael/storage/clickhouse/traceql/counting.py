@@ -22,7 +22,8 @@ from tael.traceql.ast import Static, Type
 
 _SETTINGS: Final = {
     "cancel_http_readonly_queries_on_client_close": 1,
-    # An attribute may have a different value on each of millions of spans: grouping on disk is slower, but stays within the memory of a query.
+    # An attribute may have a different value on each of millions of spans: grouping on disk is slower, but stays within the memory of a
+    # query.
     "max_bytes_before_external_group_by": 300 << 20,
 }
 MANY: Final = 20_000
@@ -44,7 +45,9 @@ class ValueCounts:
         self._many = many
 
     async def count(self, spans: Compared, size: int, most: int) -> comparison.Counts:
-        """The counts over ``size`` steps, as from ``comparison.counts_of``; at least the ``most`` frequent values of each attribute separately."""
+        """The counts over ``size`` steps, as from ``comparison.counts_of``; at least the ``most`` frequent values of each attribute
+        separately.
+        """
         ((count, *sizes),) = await self._clickhouse.query(*_of(compared.sizes(spans)), self._limits)
         if int(count) <= self._many:
             return await self._rows(compared.count_at_once(spans), size)
@@ -76,7 +79,9 @@ class ValueCounts:
         return found
 
     async def _keys(self, spans: Compared, maps: Sequence[Map], count: int) -> Mapping[Valued, int]:
-        """Intrinsics and the keys that are worth counting by themselves, and about how many values they have. A wrong guess costs time but no exactness."""
+        """Intrinsics and the keys that are worth counting by themselves, and about how many values they have. A wrong guess costs time but
+        no exactness.
+        """
         length = spans.time_range.end_ns - spans.time_range.start_ns
         first = spans.time_range.start_ns + length // 2
         statement = compared.frequent_keys(spans, maps, first, first + length * _SAMPLE // max(1, count))

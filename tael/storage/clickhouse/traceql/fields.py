@@ -1,7 +1,8 @@
 """A TraceQL field as a column of a statement, pure.
 
-An attribute is selected as text with a letter for its type, as in the ``other`` maps (flatten.py) plus ``s`` for a string; it is empty if the
-span does not have it. So one column serves attributes of every type, and a value that many spans share is transferred once (LowCardinality).
+An attribute is selected as text with a letter for its type, as in the ``other`` maps (flatten.py) plus ``s`` for a string; it is empty if
+the span does not have it. So one column serves attributes of every type, and a value that many spans share is transferred once
+(LowCardinality).
 """
 
 from __future__ import annotations
@@ -53,8 +54,9 @@ class FieldColumns:
     def cases(self, named: Named) -> list[tuple[str, str]]:
         """The field by cases, each a condition and the expression to use if it holds. Exactly one condition holds for every span.
 
-        A service is in a column of its own, unless it was not sent. Reading one value of a map of strings is eight times as fast as testing the keys of
-        five maps, so spans with a string value are a case of their own. Raises ValueError for a field that the table does not store.
+        A service is in a column of its own, unless it was not sent. Reading one value of a map of strings is eight times as fast as testing
+        the keys of five maps, so spans with a string value are a case of their own. Raises ValueError for a field that the table does not
+        store.
         """
         column = self.column(named)
         if column is None:
@@ -78,7 +80,9 @@ class FieldColumns:
         return f"toLowCardinality({_of_five('attributes' if scope is Scope.SPAN else 'resource', key)})"
 
     def number(self, named: Named) -> str | None:
-        """A field's value as Nullable(Float64), with durations in nanoseconds; None for a field that is not numeric or has several values for a span."""
+        """A field's value as Nullable(Float64), with durations in nanoseconds; None for a field that is not numeric or has several values
+        for a span.
+        """
         if named == Field(Intrinsic.DURATION):
             return "toFloat64(greatest(duration_ns, 0))"
         if not isinstance(named, Attribute) or named.scope not in (Scope.SPAN, Scope.RESOURCE):

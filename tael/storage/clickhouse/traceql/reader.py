@@ -48,7 +48,9 @@ _LARGEST_PAGE: Final = 500
 MANY_SPANS: Final = 200_000
 """Beyond this many spans in a range, names of tags are those recorded while spans were written (from about one span in eight)."""
 _SPARE: Final = 2
-"""Each shard returns this many times the number of values that are shown of an attribute: the most frequent ones overall are known only after merging."""
+"""Each shard returns this many times the number of values that are shown of an attribute: the most frequent ones overall are known only
+after merging.
+"""
 ROOTS: Final[dict[Intrinsic, Named]] = {Intrinsic.ROOT_NAME: Field(Intrinsic.NAME), Intrinsic.ROOT_SERVICE: SERVICE}
 """The fields of a trace's root that are fields of all its spans."""
 _SHOWN: Final[tuple[Named, ...]] = (Field(Intrinsic.NAME), SERVICE, Field(Intrinsic.STATUS))
@@ -207,8 +209,8 @@ class ClickHouseSpansets:
         return [text(value) for (value,) in await self._clickhouse.query(statement.sql, statement.parameters, LIMITS)]
 
     async def _lists(self, tenant: str, pipeline: Pipeline, time_range: TimeRange) -> list[p.Predicate]:
-        """For each compared attribute, the predicate that it is a list. Empty if no span of the range has such a list, so that counting need not test
-        every span for it.
+        """For each compared attribute, the predicate that it is a list. Empty if no span of the range has such a list, so that counting
+        need not test every span for it.
         """
         lists = listed(pipeline)
         if not lists:
@@ -260,8 +262,8 @@ class ClickHouseSpansets:
     ) -> AsyncGenerator[list[bytes], None]:
         """Pages of at most ``size`` traces of a window that may match.
 
-        Where one span says that its trace may match, most do; where spans must be related, many of the traces that have them do not, so that is found
-        out first, for all of the window at once.
+        Where one span says that its trace may match, most do; where spans must be related, many of the traces that have them do not, so
+        that is found out first, for all of the window at once.
         """
         test = trace_test(query.pipeline)
         alone = isinstance(test, HasSpan) and not any(isinstance(stage, ScalarFilter) for stage in query.pipeline.stages)
@@ -272,8 +274,8 @@ class ClickHouseSpansets:
     async def _related(self, tenant: str, query: Query, window: TimeRange, size: int, *, first: bool) -> AsyncIterator[list[bytes]]:
         """The traces of which the pipeline leaves something, those that began last first.
 
-        Traces without a span in the ``first`` window, the newest one, are left to the older windows. Of a trace that has spans on both sides of an older
-        window, and none in it, it may be the only window that is near enough to both.
+        Traces without a span in the ``first`` window, the newest one, are left to the older windows. Of a trace that has spans on both
+        sides of an older window, and none in it, it may be the only window that is near enough to both.
         """
         found: list[tuple[int, bytes]] = []
         async for spans, mask in self._traces.matching(tenant, query, window, only_inside=first):

@@ -1,7 +1,7 @@
 """SQL for what ``compare()`` counts of a span's trace, pure: the name and service of the root, and the number of the span's children.
 
-A span's relatives need not be among the compared spans, and may start outside of their range. They are looked for as far around it as a search looks for
-a trace's spans; a root that is not found there is the empty text, as in the answer to a search.
+A span's relatives need not be among the compared spans, and may start outside of their range. They are looked for as far around it as a
+search looks for a trace's spans; a root that is not found there is the empty text, as in the answer to a search.
 
 The answers have the columns of ``compared.count_few``, for the keys ROOTS and CHILDREN.
 """
@@ -38,11 +38,13 @@ _LAST: Final = " + ".join(
         )
     )
 )
-"""The order of start, id and duration as one number: numbers are compared much faster than tuples. The sign of what has one is inverted, so that negative
-numbers come first.
+"""The order of start, id and duration as one number: numbers are compared much faster than tuples. The sign of what has one is inverted, so
+that negative numbers come first.
 """
 _ROOT: Final = "concat(char(bitShiftRight(length(service), 16), bitShiftRight(length(service), 8), length(service)), service, name)"
-"""Service and name as one text, with the length of the service before them: one text takes a third of the memory of two, and grouping stays in memory."""
+"""Service and name as one text, with the length of the service before them: one text takes a third of the memory of two, and grouping stays
+in memory.
+"""
 _SERVICE_BYTES: Final = "reinterpretAsUInt32(reverse(substring(root, 1, 3)))"
 
 
@@ -55,8 +57,8 @@ def count_roots(spans: Compared, most: int, steps: int) -> Statement:
     unnamed = f"(SELECT count() > 0 FROM {spans.rows_around} WHERE {around} AND service = '{UNKNOWN_SERVICE}')"  # noqa: S608  # names of ours and parameters
     around.add("parent_span_id = ''")
     read = "trace_id, start_time, span_id, duration_ns, name"
-    # Only the roots of compared traces are joined, so the joined table is no larger than what is compared. Each case has a set of them, also one that has no
-    # rows: where every service was sent, the second set is empty.
+    # Only the roots of compared traces are joined, so the joined table is no larger than what is compared. Each case has a set of them,
+    # also one that has no rows: where every service was sent, the second set is empty.
     found = "\n        UNION ALL\n".join(
         f"        SELECT {read}, {service} AS service\n"  # noqa: S608  # the same
         f"        FROM {spans.rows_around}\n        WHERE {around} AND trace_id IN (SELECT trace_id FROM {spans.rows} WHERE {spans.base}{also}) AND {case}"
@@ -81,7 +83,9 @@ def count_roots(spans: Compared, most: int, steps: int) -> Statement:
 
 
 def count_children(spans: Compared, steps: int, *, few: bool) -> Statement:
-    """The spans by the number of their children. If they are ``few``, others' children are left out, which takes a set of them but groups much less."""
+    """The spans by the number of their children. If they are ``few``, others' children are left out, which takes a set of them but groups
+    much less.
+    """
     around = _around(spans)
     around.add("parent_span_id != ''")
     if few:

@@ -43,8 +43,8 @@ _UNION = "\n  UNION ALL\n"
 _EXEMPLAR = (*(f"reinterpretAsUInt64(substring(any(trace_id), {at}, 8))" for at in (1, 9)), "any(start_ns)")
 """Any span of a group. The numbers of its trace's id are computed once for each group and not for each row."""
 SLOT = "intDiv(start_ns - {grid_ns:Int64} + 2 * {step_ns:Int64} - 1, {step_ns:Int64}) - 1"
-"""The step in which a span is counted, rounded up. The range begins one step before the grid, and intDiv truncates towards zero, so a step is added first
-and subtracted at the end: the dividend is never negative.
+"""The step in which a span is counted, rounded up. The range begins one step before the grid, and intDiv truncates towards zero, so a step
+is added first and subtracted at the end: the dividend is never negative.
 """
 _MAPS = {
     Scope.SPAN: [f"mapKeys(attributes_{name})" for name in MAP_NAMES],
@@ -77,7 +77,8 @@ class After:
 def find_traces(
     source: Source, tenant: str, wanted: Sequence[Predicate], time_range: TimeRange, limit: int, after: After | None
 ) -> Statement:
-    """Rows of id in hex and newest start, for traces with a span in the range that satisfies any of ``wanted``, those with the newest such span first.
+    """Rows of id in hex and newest start, for traces with a span in the range that satisfies any of ``wanted``, those with the newest such
+    span first.
 
     Each of these is looked for by itself: an index applies to a condition, but to no alternatives of which it covers only some.
     """
@@ -112,9 +113,9 @@ def read_traces(
 ) -> tuple[Statement, list[Named]]:
     """All spans of these traces, by trace and start, and the fields in the order of their columns.
 
-    With ``named_service`` the service is UNKNOWN_SERVICE also where none was sent, and no map is read for it.
-    ``hours`` are those in which the traces have spans, if known. The answer has every copy of a span that was sent more than once, or with ``once`` only
-    the most complete copy, which requires reading all columns that show how complete it is.
+    With ``named_service`` the service is UNKNOWN_SERVICE also where none was sent, and no map is read for it. ``hours`` are those in which
+    the traces have spans, if known. The answer has every copy of a span that was sent more than once, or with ``once`` only the most
+    complete copy, which requires reading all columns that show how complete it is.
     """
     columns = FieldColumns(named_service=named_service)
     selected = [(named, text) for named in fields if (text := columns.column(named)) is not None]
@@ -130,8 +131,8 @@ def read_traces(
 
 @dataclass(frozen=True, slots=True)
 class Candidates:
-    """The traces that pass a test by their spans in a range, and that have any span in a ``window`` of it, if there is one; of these, the ``part``-th of
-    ``parts`` by a hash of their id.
+    """The traces that pass a test by their spans in a range, and that have any span in a ``window`` of it, if there is one; of these, the
+    ``part``-th of ``parts`` by a hash of their id.
     """
 
     test: TraceTest
@@ -252,8 +253,8 @@ def sum_spans(
 ) -> Statement | None:
     """Counts and sums of the spans that satisfy a predicate, by step and group; None for a function that needs the spans themselves.
 
-    Columns: slot, each group's value as text, power of two (if the function has buckets), count, sum, minimum, maximum, and with ``exemplars`` any span of
-    the group: its trace as two numbers, its start and its value.
+    Columns: slot, each group's value as text, power of two (if the function has buckets), count, sum, minimum, maximum, and with
+    ``exemplars`` any span of the group: its trace as two numbers, its start and its value.
     """
     columns = FieldColumns()
     groups = [columns.column(named) for named in function.by]
@@ -323,7 +324,9 @@ def tag_names(source: Source, tenant: str, predicate: Predicate, time_range: Tim
 
 
 def tag_values(source: Source, tenant: str, predicate: Predicate, time_range: TimeRange, named: Named, limit: int) -> Statement | None:
-    """A field's values on the spans that satisfy a predicate, as text (fields.py) or a number; None for a field that the table does not store."""
+    """A field's values on the spans that satisfy a predicate, as text (fields.py) or a number; None for a field that the table does not
+    store.
+    """
     columns, where = FieldColumns(), Conditions(tenant)
     if columns.column(named) is None:
         return None
@@ -342,7 +345,8 @@ def tag_values(source: Source, tenant: str, predicate: Predicate, time_range: Ti
 def root_values(source: Source, tenant: str, predicate: Predicate, time_range: TimeRange, of: Named, limit: int) -> Statement:
     """A field's values, in the form of ``tag_values``, on the roots of the traces with a span that satisfies a predicate.
 
-    A trace's root is the most complete copy of its last span without a parent, as in the answer to a search; a trace without such a span has no value.
+    A trace's root is the most complete copy of its last span without a parent, as in the answer to a search; a trace without such a span
+    has no value.
     """
     columns, where = FieldColumns(), Conditions(tenant)
     where.within("start_time", time_range)

@@ -1,5 +1,5 @@
-"""The answer to ``sum_spans`` as sums by labels, pure. It has a row for each step, group and bucket, many times as many as series, so rows are added up
-as arrays.
+"""The answer to ``sum_spans`` as sums by labels, pure. It has a row for each step, group and bucket, many times as many as series, so rows
+are added up as arrays.
 """
 
 from __future__ import annotations

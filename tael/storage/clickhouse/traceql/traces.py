@@ -1,4 +1,6 @@
-"""Reads whole traces of one shard as blocks of spans: traces with given ids, and the possibly very many that may match a query in a range."""
+"""Reads whole traces of one shard as blocks of spans: traces with given ids, and the possibly very many that may match a query
+in a range.
+"""
 
 from __future__ import annotations
 
@@ -53,9 +55,11 @@ class TraceBlocks:
     async def matching(
         self, tenant: str, query: Query, time_range: TimeRange, *, only_inside: bool = False
     ) -> AsyncIterator[tuple[Block, Mask]]:
-        """Blocks with every trace that may match and has a span in the range, each trace whole in one block, and the spans that the pipeline keeps.
+        """Blocks with every trace that may match and has a span in the range, each trace whole in one block, and the spans that the
+        pipeline keeps.
 
-        With ``only_inside`` traces without a span in the range are left out, which pays for a short one in the hot table. A trace's spans count if they start up to five minutes outside of the range. If one of these has a parent that is not among them, all spans of the
+        With ``only_inside`` traces without a span in the range are left out, which pays for a short one in the hot table. A trace's spans
+        count if they start up to five minutes outside of the range. If one of these has a parent that is not among them, all spans of the
         trace that started within a day count.
         """
         around = statements.widened(time_range)
@@ -82,8 +86,8 @@ class TraceBlocks:
                     yield whole, await asyncio.to_thread(matched, query.pipeline, whole)
 
     async def _candidates(self, tenant: str, query: Query, part: Candidates) -> tuple[Block, list[bytes]]:
-        """The spans of the part, and the traces in which some span occurs more than once. The store evaluates the filters, unless a compared attribute is
-        a list on some span.
+        """The spans of the part, and the traces in which some span occurs more than once. The store evaluates the filters, unless a
+        compared attribute is a list on some span.
         """
         known = exact_filters(query.pipeline)
         predicates = [lower(one, lists=False).predicate for one in known]
@@ -144,7 +148,8 @@ class TraceBlocks:
     async def _once_each(
         self, read: Callable[..., tuple[Statement, list[Named]]], few: int = 0, limits: Limits = LIMITS
     ) -> tuple[list[native.Column], list[Named], list[bytes]]:
-        """The answer to a statement with only the most complete copy of each span. Copies are compared, which is expensive, only if there are any.
+        """The answer to a statement with only the most complete copy of each span. Copies are compared, which is expensive, only if there
+        are any.
 
         If only up to ``few`` traces have copies, these stay in the answer and the ids of the traces are returned, to be read by themselves.
         """
@@ -169,7 +174,9 @@ def _is_narrow(test: TraceTest) -> bool:
 
 
 def _alternatives(query: Query) -> list[Predicate]:
-    """Predicates of which every span satisfies one that may let its trace match: what has lists, which no index covers, is a case of its own."""
+    """Predicates of which every span satisfies one that may let its trace match: what has lists, which no index covers, is a case of its
+    own.
+    """
     lists = listed(query.pipeline)
     tests = [trace_test(query.pipeline, lists=with_lists) for with_lists in ((False, True) if lists else (False,))]
     alone = [test.predicate for test in tests if isinstance(test, HasSpan)]
@@ -187,6 +194,8 @@ def _matched(query: Query, spans: Block, without: Sequence[bytes]) -> Mask:
 
 
 def _divided(part: Candidates, into: int) -> Iterator[Candidates]:
-    """Divide a part into ``into`` parts. Ids with hash ≡ part modulo parts are those with hash ≡ part + n · parts modulo parts · into, for some n."""
+    """Divide a part into ``into`` parts. Ids with hash ≡ part modulo parts are those with hash ≡ part + n · parts modulo parts · into, for
+    some n.
+    """
     for number in range(into):
         yield replace(part, parts=part.parts * into, part=part.part + number * part.parts)
