@@ -35,7 +35,8 @@ from tael.storage.clickhouse.log_minutes import whole
 from tael.storage.clickhouse.logs import ClickHouseLogs
 from tael.storage.erase import Erasure
 from tael.wal import codec
-from tests.contract.test_deletions import BEFORE_NS, LATER_NS, OLD, Place, cold, finish, hot_place, place
+from tests.support.cold_shard import cold
+from tests.support.deleting import BEFORE_NS, LATER_NS, OLD, Place, finish, hot_place, place
 from tests.support.hotnode import HotNode
 from tests.support.logs import MemoryLogs
 from tests.support.storage import RECEIVED_NS, START_NS, HotTier, logs_of, new_trace_id, open_tier, wire_log
