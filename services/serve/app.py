@@ -23,7 +23,7 @@ from services.serve.credentials import ensure_certificate, load_credentials, wri
 from services.serve.lines import Lines
 from services.serve.nats import nats_nodes_there
 from services.serve.plan import HOST, SERVE, Plan, certificate_files, plan
-from services.serve.ports import internal_ports, resolve_datadog, resolve_public
+from services.serve.ports import internal_ports, reserved, resolve_datadog, resolve_public
 from services.serve.process import Supervised
 from services.serve.schema import migrated
 from services.serve.settings import ServeSettings, refuse_fewer_shards, refuse_other_nats_nodes, refuse_wired
@@ -56,11 +56,14 @@ async def run(settings: ServeSettings, stop: Stop) -> None:
         )
         if without_datadog:
             lines.write("serve", without_datadog)
-        async with aiohttp.ClientSession() as client:
+        async with contextlib.AsyncExitStack() as whole:
+            whole.enter_context(reserved(ports))
+            client = await whole.enter_async_context(aiohttp.ClientSession())
             supervisor = Supervisor(settings, decided, lines, client, stop)
             own = Address(HOST, ports[f"{SERVE}-internal"])
-            async with http.serve(application(supervisor.watched, own), own, what="the supervisor's internal", variable="TAEL_DATA_DIR"):
-                await supervisor.run(lambda: _print_banner(settings, ports))
+            served = application(supervisor.watched, own)
+            await whole.enter_async_context(http.serve(served, own, what="the supervisor's internal", variable="TAEL_DATA_DIR"))
+            await supervisor.run(lambda: _print_banner(settings, ports))
 
 
 class Supervisor:

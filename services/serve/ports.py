@@ -1,15 +1,17 @@
 """Checks that the public ports are free, and chooses the internal ports of the suite's processes.
 
 Internal ports are chosen at the first start and saved in the data directory. They lie below the range that the system uses for outgoing
-connections, so that a restart finds them free again.
+connections, so that a restart finds them free again. While the suite runs they are reserved, so that another supervisor on this machine
+does not choose one whose process is still to start.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import random
 import socket
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from services.serve.plan import HOST, S3_GRPC_OFFSET, port_names
@@ -57,7 +59,7 @@ def internal_ports(settings: ServeSettings, remembered: Path) -> dict[str, int]:
     old: dict[str, int] = json.loads(remembered.read_text()) if remembered.exists() else {}
     public = {settings.otlp_grpc_addr.port, settings.otlp_http_addr.port, settings.rest_api_addr.port}
     public |= {address.port for address in (settings.dd_agent_addr, settings.grpc_api_addr) if address is not None}
-    ports = choose(port_names(settings), old, lambda port: port not in public and _is_free(port))
+    ports = choose(port_names(settings), old, lambda port: port not in public and _is_free(port, ours=port in old.values()))
     if ports != old:
         remembered.write_text(json.dumps(ports, indent=1) + "\n")
     return ports
@@ -87,18 +89,43 @@ def choose(names: Iterable[str], old: dict[str, int], is_free: Callable[[int], b
     return ports
 
 
-def _is_free(port: int) -> bool:
+@contextlib.contextmanager
+def reserved(ports: dict[str, int]) -> Iterator[None]:
+    """Keep these ports from others that look for a free one while the block runs: each is bound, and nobody listens. Servers set
+    SO_REUSEADDR, as this does, so the process that a port is meant for can listen all the same.
+    """
+    with contextlib.ExitStack() as held:
+        for port in (*ports.values(), ports["s3-admin"] + S3_GRPC_OFFSET):
+            holder = held.enter_context(_socket(HOST))
+            # Whoever took the port in the meantime is reported by the process that cannot listen on it.
+            with contextlib.suppress(OSError):
+                holder.bind((HOST, port))
+        yield
+
+
+def _is_free(port: int, *, ours: bool) -> bool:
+    """Whether nobody listens on the port. On one that was not ``ours`` before, nothing may be bound either: others reserve ports, and on
+    our own, connections of the last run may still be closing.
+    """
     try:
-        _bind(Address(HOST, port))
+        if ours:
+            _bind(Address(HOST, port))
+        else:
+            with socket.socket() as probe:
+                probe.bind((HOST, port))
     except OSError:
         return False
     return True
 
 
 def _bind(address: Address) -> int:
-    family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
-    with socket.socket(family) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    with _socket(address.host) as probe:
         probe.bind((address.host, address.port))
         probe.listen(1)
         return int(probe.getsockname()[1])
+
+
+def _socket(host: str) -> socket.socket:
+    made = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
+    made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    return made

@@ -103,6 +103,11 @@ class Suite:
         """All output of the suite so far."""
         return self.log_path.read_text(errors="replace")
 
+    def supervisor(self) -> str:
+        """Host and port of the supervisor's internal endpoints, once the banner names them."""
+        line = until(lambda: next((line for line in self.log().splitlines() if "Prometheus http" in line), None), "the banner", 60)
+        return line.split("http://")[1].split("/")[0]
+
     def spawn(self, target: str, node_id: str, env: Mapping[str, str]) -> subprocess.Popen[bytes]:
         """Start another process of a kind that the suite runs, with the same settings; it is killed at the end if it still runs."""
         sibling = until(lambda: self.children().get(target), f"process {target}")

@@ -41,9 +41,8 @@ def readiness(address: str) -> tuple[int, dict[str, str]]:
 def internal_addresses(suite: Suite) -> dict[str, str]:
     """Where each kind of process answers ``/readyz``."""
     targets: list[dict[str, Any]] = suite.get("/internal/targets")
-    line = next(line for line in suite.log().splitlines() if "Prometheus http" in line)
     found = {target["labels"]["job"]: str(target["targets"][0]) for target in targets}
-    return found | {"tael-serve": line.split("http://")[1].split("/")[0]}
+    return found | {"tael-serve": suite.supervisor()}
 
 
 def test_a_full_disk_heals_by_itself(tmp_path: Path, small_nats_disk: Path) -> None:

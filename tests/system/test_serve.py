@@ -75,8 +75,8 @@ def test_prometheus_finds_every_process_and_its_metrics(suite: Suite) -> None:
         jobs = {target["labels"]["job"]: target["targets"][0] for target in suite.get("/internal/targets")}
         return jobs if len(jobs) == 4 else None
 
-    line = next(line for line in suite.log().splitlines() if "Prometheus http" in line)
-    jobs = {target["labels"]["job"]: target["targets"][0] for target in fetch_json(line.split()[1])}
+    found = fetch_json(f"http://{suite.supervisor()}/internal/targets")
+    jobs = {target["labels"]["job"]: target["targets"][0] for target in found}
     assert until(members, "four members", 30).items() <= jobs.items()
     marks = {
         "tael-serve": 'tael_serve_ready{process="nats"} 1.0',
@@ -101,7 +101,7 @@ def test_prometheus_finds_every_process_and_its_metrics(suite: Suite) -> None:
 def test_the_supervisor_reports_memory_and_restarts(suite: Suite) -> None:
     """Memory of the parts that have no metrics of their own; a process that ended, and that it is back."""
     until(lambda: "compactor is ready" in suite.log(), "the last step", 60)
-    internal = next(line for line in suite.log().splitlines() if "Prometheus http" in line).split()[1].removesuffix("/internal/targets")
+    internal = f"http://{suite.supervisor()}"
 
     def value(metric: str, process: str) -> float:
         with urllib.request.urlopen(f"{internal}/metrics", timeout=5) as answer:  # noqa: S310  # a loopback http URL

@@ -323,6 +323,7 @@ def test_unauthenticated_requests_are_refused_in_the_form_of_the_api(suite: Suit
 def test_output_of_the_processes_is_json(suite: Suite) -> None:
     """Each line an object, but for the banner, which is on standard output."""
     until(lambda: "compactor is ready" in suite.log(), "the last step", 60)
+    suite.supervisor()  # the banner is there
     before, _, after = suite.log().partition("tael is ready\n")
     objects = [json.loads(line) for line in before.splitlines()]
     objects += [json.loads(line) for line in after.splitlines() if line.startswith("{")]

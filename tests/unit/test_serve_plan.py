@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 import socket
@@ -12,11 +13,12 @@ import pytest
 from rich.text import Text
 
 from services.serve import banner
+from services.serve import ports as serve_ports
 from services.serve.backoff import LONGEST_SECONDS, STABLE_SECONDS, Restarts
 from services.serve.credentials import Credentials, ensure_certificate, load_credentials
 from services.serve.nats import nats_nodes_there
 from services.serve.plan import S3_GRPC_OFFSET, Plan, Process, plan, port_names
-from services.serve.ports import choose, resolve_datadog
+from services.serve.ports import choose, internal_ports, reserved, resolve_datadog
 from services.serve.settings import WIRED, ServeSettings, refuse_fewer_shards, refuse_other_nats_nodes, refuse_wired
 from services.serve.telemetry import targets
 from tael.errors import BadSettings
@@ -234,6 +236,17 @@ def test_no_port_is_given_twice() -> None:
     ports = choose(names, dict.fromkeys(names, 20_000), lambda _: True)
     assert len(set(ports.values())) == len(names)
     assert ports["s3-admin"] + S3_GRPC_OFFSET not in ports.values()
+
+
+async def test_reserved_ports_are_for_their_processes_alone(tmp_path: Path) -> None:
+    """Another supervisor that looks for ports finds none of them free, although nobody listens yet."""
+    chosen = internal_ports(settings_of(), tmp_path / "ports.json")
+    with reserved(chosen):
+        for port in (*chosen.values(), chosen["s3-admin"] + S3_GRPC_OFFSET):
+            assert not serve_ports._is_free(port, ours=False)
+            async with await asyncio.start_server(lambda *_: None, "127.0.0.1", port):
+                assert not serve_ports._is_free(port, ours=True)
+    assert all(serve_ports._is_free(port, ours=False) for port in chosen.values())
 
 
 def test_back_off_doubles_to_its_longest() -> None:
