@@ -12,9 +12,10 @@ export PYTHON
 RATE ?= 5
 DURATION ?= 30
 # make test: processes for its tests, more than cores because tests wait, too. Whole files go to each, whose tests share what they start, in the order
-# of tests/conftest.py.
+# of tests/conftest.py. Tests of the whole suite start a dozen processes each.
 TEST_PROCESSES ?= 3
-ON_ALL := -n $(TEST_PROCESSES) --dist loadfile --no-loadscope-reorder
+SYSTEM_PROCESSES ?= 2
+BY_FILE := --dist loadfile --no-loadscope-reorder
 
 .PHONY: help
 help: ## List the targets
@@ -34,8 +35,8 @@ demo: local ## Send a shop's and an LLM agent's traces, logs and metrics (RATE=5
 ##@ Check
 .PHONY: test check format unit
 test: check ## Everything: lint, types, import contracts, generated files, all tests
-	$(PY) -m pytest --ignore tests/system $(ON_ALL)
-	$(PY) -m pytest -m "not alone" $(ON_ALL) tests/system
+	$(PY) -m pytest --ignore tests/system -n $(TEST_PROCESSES) $(BY_FILE)
+	$(PY) -m pytest -m "not alone" -n $(SYSTEM_PROCESSES) $(BY_FILE) tests/system
 	$(PY) -m pytest -m alone tests/system
 
 check: dev ## Lint, format, types, import contracts, generated files
