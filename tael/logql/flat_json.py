@@ -10,8 +10,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from tael.logql.from_line import OWN, STRING, keys_of
-from tael.logql.row import EXTRACTED
+from tael.logql.from_line import STRING, is_as_written, keys_of
 from tael.model.predicate import Not, Predicate, Regex, all_of, intrinsic
 
 _S: Final = r"[ \t\r\n]*"
@@ -28,7 +27,7 @@ _BODY: Final = intrinsic("body")
 
 def is_member(label: str) -> bool:
     """Whether a label of this name is that of a member wherever a line is known by ``known_if``."""
-    return _LABEL.fullmatch(label) is not None and label not in OWN and not label.startswith("key_") and not label.endswith(EXTRACTED)
+    return _LABEL.fullmatch(label) is not None and is_as_written(label)
 
 
 def known_if(labels: tuple[str, ...]) -> Predicate:

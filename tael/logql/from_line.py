@@ -41,7 +41,7 @@ from tael.model.streams import INDEX_LABELS
 
 _BODY: Final = intrinsic("body")
 STRING: Final = Compare(intrinsic("body_type"), "=", "string")
-OWN: Final = frozenset(
+_OWN: Final = frozenset(
     (
         *INDEX_LABELS, LEVEL, "observed_timestamp", "severity_number", "severity_text", "dropped_attributes_count", "flags", "trace_id", "span_id", "event_name",
         "scope_name", "scope_version", "scope_dropped_attributes_count", ERROR, ERROR_DETAILS, PRESERVE_ERROR,
@@ -62,8 +62,7 @@ def may_pass(stage: LabelFilter, parser: Stage) -> Predicate:
         return EVERYTHING
     name = stage.matcher.name if isinstance(stage, TextFilter) else stage.name
     words = _WORD.findall(name)
-    # A digit at the beginning of an attribute's key gets a prefix, and a label of a name that the record has a suffix.
-    if not words or name in OWN or name.startswith("key_") or name.endswith(EXTRACTED):
+    if not words or not is_as_written(name):
         return EVERYTHING
     found = _found(stage, name, parser)
     if found == EVERYTHING:
@@ -116,6 +115,12 @@ def _key(words: list[str], *, logfmt: bool) -> str:
         return rf'(?:^|[^A-Za-z0-9]){words[-1]}[^"=A-Za-z0-9]*='
     alone = r'[^"A-Za-z0-9]*' if len(words) == 1 else r'(?:[^"]*[^"A-Za-z0-9])?'
     return rf'"{alone}{words[-1]}[^"A-Za-z0-9]*"\s*:\s*'
+
+
+def is_as_written(label: str) -> bool:
+    """Whether a label that a parser finds has the name that the line gives it: no stream or record has a label of its own by this name."""
+    # A digit at the beginning of an attribute's key gets a prefix, and a label of a name that the record has a suffix.
+    return label not in _OWN and not label.startswith("key_") and not label.endswith(EXTRACTED)
 
 
 def keys_of(label: str) -> str:
