@@ -189,7 +189,15 @@ class LogqlEngine:
         time_range, matchers = _range_of(leaf, steps), leaf.query.matchers
         request = _resolved(
             LogCounts(
-                *(time_range, plan.predicate, matchers, plan.known, plan.slot_ns, plan.by_level, sizes, plan.by_stream, plan.labels),
+                time_range,
+                plan.predicate,
+                matchers,
+                plan.known,
+                slot_ns=plan.slot_ns,
+                by_level=plan.by_level,
+                sizes=sizes,
+                by_stream=plan.by_stream,
+                labels=plan.labels,
                 known_if=plan.known_if,
                 texts=tuple(map(pattern_of, plan.members)),
             )

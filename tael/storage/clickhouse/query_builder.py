@@ -188,7 +188,8 @@ def trace_hours(source: Source, tenant: str, trace_ids: Sequence[bytes]) -> Stat
 def trace_place(source: Source, tenant: str, trace_id: bytes) -> Statement:
     """The values of a TracePlace, in one row; no row for a trace that is not there."""
     sql = (
-        f"SELECT groupArray(toUnixTimestamp(hour)), {', '.join(f'toUnixTimestamp64Nano({at})' for at in ('min(first_start)', 'max(last_start)'))}, groupBitAnd({groups.OF_TRACE})\n"
+        "SELECT groupArray(toUnixTimestamp(hour)), toUnixTimestamp64Nano(min(first_start)), toUnixTimestamp64Nano(max(last_start)), "
+        f"groupBitAnd({groups.OF_TRACE})\n"
         f"FROM {source.rows('trace_index', tenant)}\n"
         "WHERE tenant = {tenant:String} AND trace_id = toFixedString(unhex({trace_id:String}), 16)\nHAVING count() > 0"
     )
