@@ -1,5 +1,5 @@
 """Three NATS nodes and three replicas: a node may die, freeze, be cut off or lose its disk, and each may be restarted in turn; what was
-acknowledged is written once, and clients are told to come back in between.
+acknowledged is written once, and clients are told to retry in the meantime.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import subprocess
 import sys
 import urllib.request
 from collections import Counter
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -102,31 +102,30 @@ async def running(tmp_path: Path) -> AsyncIterator[Running]:
 
 
 async def made(cluster: NatsCluster, client: Client) -> None:
-    """The streams and the bucket, as the coordinator makes them: again until the cluster takes it."""
+    """The streams and the bucket, as the coordinator makes them."""
     streams = JetStreamStreams(client, "tael", cluster.monitor_urls, replicas=3, max_bytes=64 << 20)
-    async with asyncio.timeout(60):
-        while True:
-            try:
-                await streams.ensure(1)
-                await NatsKeyValue(client, "tael", replicas=3).ensure()
-            except (Retryable, Conflict):
-                await asyncio.sleep(0.2)
-            else:
-                return
+
+    async def ensure() -> None:
+        await streams.ensure(1)
+        await NatsKeyValue(client, "tael", replicas=3).ensure()
+
+    await until_taken(ensure, Retryable, Conflict)
 
 
 async def granted(bench: Bench) -> None:
-    """The lease, as the coordinator grants it: again until the bucket, which may just have lost its first leader, takes it."""
+    """The lease, as the coordinator grants it."""
+    with contextlib.suppress(Conflict):  # it was granted, and the answer lost
+        await until_taken(lambda: bench.grant("node-a"), Retryable)
+
+
+async def until_taken(ask: Callable[[], Awaitable[None]], *again: type[Exception]) -> None:
+    """Ask again after these errors, until the cluster, which may just have lost a leader, takes it."""
     async with asyncio.timeout(60):
         while True:
             try:
-                await bench.grant("node-a")
-            except Conflict:
-                return  # an answer was lost
-            except Retryable:
+                return await ask()
+            except again:
                 await asyncio.sleep(0.2)
-            else:
-                return
 
 
 @asynccontextmanager
