@@ -18,7 +18,7 @@ NEW, BEHIND, DONE = {"schema": None}, {"schema": {"migrated": False, "reason": "
 
 
 async def asked(answers: Iterator[Any], stop: Stop, limit_seconds: float = 30) -> bool:
-    """What is told of a coordinator that answers this, one after the other: a list of shards, or an error for None."""
+    """What `migrated` returns for a coordinator that gives these answers in turn: a list of shards, or an error for None."""
 
     async def answer(_: web.Request) -> web.Response:
         shards = next(answers)

@@ -1,5 +1,4 @@
-"""What is wrong with an expression, in a real Prometheus' words and ours: type, place and text of each error, and what is no error after
-all.
+"""Errors of expressions, compared with those of a real Prometheus: type, position and text of each, and expressions that are valid.
 
 Debian's Prometheus is 2.42; where 3 says or does something else, the reason is below.
 """
