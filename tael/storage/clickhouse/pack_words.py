@@ -15,11 +15,11 @@ from typing import Final
 
 from tael.cold.files import ColdFile
 from tael.model.predicate import And, Not, Or, Predicate, Words, conjuncts, intrinsic, mentions
-from tael.storage.clickhouse.parquet import structure
+from tael.storage.clickhouse import parquet
 from tael.storage.clickhouse.rows import Row, text
 
 CONTENT: Final = intrinsic("llm_content")
-STRUCTURE: Final = structure([("word", "UInt32"), ("parts", "Array(UInt16)")])
+STRUCTURE: Final = parquet.structure([("word", "UInt32"), ("parts", "Array(UInt16)")])
 MOST_PARTS: Final = 128
 """A word in more parts than this has none in its row: opening so many places is no cheaper than reading the pack from end to end."""
 MOST_RANGES: Final = 96
@@ -27,10 +27,12 @@ MOST_RANGES: Final = 96
 MOST_BYTES: Final = 256 << 20
 """How much of packs one condition reads by ranges, by the size of their files."""
 _LAST: Final = (1 << 16) - 1
-_WRITE: Final = (
-    "SETTINGS s3_truncate_on_insert = 1, output_format_parquet_compression_method = 'zstd', output_format_parquet_write_page_index = 1, "
-    "output_format_parquet_write_bloom_filter = 0, output_format_parquet_row_group_size = 65536, output_format_parquet_data_page_size = 65536, "
-    "max_block_size = 8192, max_insert_threads = 1"
+_WRITE: Final = parquet.write(
+    {
+        "output_format_parquet_write_bloom_filter": 0,
+        "output_format_parquet_row_group_size": 65_536,
+        "output_format_parquet_data_page_size": 65_536,
+    }
 )
 
 
@@ -146,7 +148,7 @@ def write_statement(pack_url: str, words_url: str, spill_bytes: int) -> str:
     # One part more than is written shows that there are too many.
     found = (
         f"SELECT arrayJoin({words}) AS word, groupUniqArray({MOST_PARTS + 1})({_PART}) AS found\n"
-        f"FROM s3('{pack_url}', 'Parquet', {structure([('hash', 'FixedString(32)'), ('content', 'String')])})\nGROUP BY word"
+        f"FROM s3('{pack_url}', 'Parquet', {parquet.structure([('hash', 'FixedString(32)'), ('content', 'String')])})\nGROUP BY word"
     )
     return (
         f"INSERT INTO FUNCTION s3('{words_url}', 'Parquet') SELECT word, if(length(found) > {MOST_PARTS}, [], arraySort(found)) AS parts\n"  # keys of ours

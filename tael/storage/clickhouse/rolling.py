@@ -41,17 +41,10 @@ SUFFIX: Final = "_rolling"
 _COLUMNS: Final = """SELECT name, type FROM system.columns
 WHERE database = {database:String} AND table = {table:String} AND default_kind IN ('', 'DEFAULT') ORDER BY position"""
 _WRITE: Final[Mapping[str, Any]] = {
-    # An attempt that died may have left a file under this key; the next one overwrites it with the same rows.
-    "s3_truncate_on_insert": 1,
-    "output_format_parquet_compression_method": "'zstd'",
-    "output_format_parquet_write_page_index": 1,
     "output_format_parquet_write_bloom_filter": 1,
     # A group ends with the block that reaches its size. Small blocks and groups, so that looking an id up reads few rows.
     "output_format_parquet_row_group_size": 32_768,
-    "max_block_size": 8_192,
     "optimize_read_in_order": 1,
-    # One writer, so that rows are written in the order of the SELECT.
-    "max_insert_threads": 1,
 }
 _WRITE_OF: Final[Mapping[str, Mapping[str, Any]]] = {
     # Samples are ordered by series, and nothing searches for a value: filters would be a third of the file.
@@ -301,8 +294,7 @@ def _from_file(table: str, columns: Columns, url: str, also: str = "") -> str:
 
 
 def _settings(table: str) -> str:
-    written = {**_WRITE, **_WRITE_OF.get(table, {})}
-    return f"SETTINGS {', '.join(f'{name} = {value}' for name, value in written.items())}, {_STORE}"
+    return f"{parquet.write({**_WRITE, **_WRITE_OF.get(table, {})})}, {_STORE}"
 
 
 def _limits(pace: Pace) -> Limits:
