@@ -22,16 +22,17 @@ def suite(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Suite]:
 
 
 def test_a_flood_is_refused_retryably_within_flat_memory_and_nothing_is_lost(suite: Suite) -> None:
-    flood, memory, recovery = asyncio.run(overload(suite, seconds=6))
+    flood, memory, recovery = asyncio.run(overload(suite, seconds=9))
     assert flood.requests > 0
     assert flood.offered_times > 3, "it was no overload"
     assert flood.refused.keys() <= RETRYABLE
     assert flood.without_delay == 0
     shown = [size >> 20 for size in memory]
-    half = len(shown) // 2
-    # Peaks come and go with the requests that are being parsed; what does not come back would raise the middle.
-    assert median(shown[half:]) <= median(shown[:half]) + 25, shown
-    assert max(shown) - shown[0] < 200, f"{shown}: 2 MiB may be held and wait here, and what 192 clients have on their way is 110"
+    third = len(shown) // 3
+    # Buffers and arenas grow to their working size in the first third. After it, memory that is kept of what the flood sends (some hundred
+    # MiB in each third) would raise the middle; peaks of requests that are being parsed do not.
+    assert median(shown[2 * third :]) <= median(shown[third : 2 * third]) + 64, shown
+    assert max(shown) - shown[0] < 300, f"{shown}: 2 MiB may be held and wait here, and what 192 clients have on their way is 110"
     assert recovery < 5
     assert_readable(suite, {("flood", "default"): flood})
 
