@@ -80,10 +80,10 @@ def find_keys(
     if query.after is not None:
         _follow(where, query.after)
     where.parameters["limit"] = query.limit
-    spans = source.rows("spans", tenant, query.time_range, service=service)
+    each = [" AND ".join(conditions(one, columns, where.parameters)) for one in alternatives]
+    spans = source.rows("spans", tenant, query.time_range, service=service, used=f"{_KEY_COLUMNS} {where} {' '.join(each)}")
     found = f"{spans}\nWHERE {where}"
     if alternatives:
-        each = (" AND ".join(conditions(one, columns, where.parameters)) for one in alternatives)
         parts = "\n  UNION ALL\n".join(f"  SELECT {_KEY_COLUMNS} FROM {spans}\nWHERE {where}\n  AND {one}" for one in each)  # noqa: S608  # names of ours and parameters
         found = f"(\n{parts}\n)"
     order = "toStartOfHour(start_time) DESC, start_time DESC" if bounded and service else "start_time DESC"
@@ -103,7 +103,7 @@ def referred(source: Source, tenant: str, query: SpanQuery, columns: Mapping[str
     _satisfy(where, source, tenant, query.predicate, query.time_range, columns, held)
     # The expression is written in the condition, by whose name it is known here.
     references = f"arrayFilter(x -> startsWith(x, '{PREFIX}'), {columns[CONTENT.key].named})"
-    spans = source.rows("spans", tenant, query.time_range, service=required_service(query.predicate))
+    spans = source.rows("spans", tenant, query.time_range, service=required_service(query.predicate), used=f"{references} {where}")
     sql = (
         f"SELECT DISTINCT arrayJoin(arrayMap(x -> substring(x, {len(PREFIX) + 1}, 4), {references}))\n"  # names of ours and parameters
         f"FROM {spans}\nWHERE {where}\nLIMIT {{most:UInt64}}"
@@ -197,14 +197,23 @@ def trace_place(source: Source, tenant: str, trace_id: bytes) -> Statement:
 
 
 def get_trace(source: Source, tenant: str, trace_id: bytes, place: TracePlace, limit: int | None = None, *, empty: int = 0) -> Statement:
-    """The spans of a trace, or any ``limit`` of them, in no particular order and in the columns of ``fetch``."""
-    sql = (
-        f"SELECT {_selected(empty)}\nFROM {source.rows('spans', tenant, hours=place.hours)}\n"  # only names of ours and parameters
+    """The spans of a trace, or any of them and at least ``limit``, in no particular order and in the columns of ``fetch``.
+
+    A row of a file has no mask of its own. The trace index had it before the file was there, and is taken at its word.
+    """
+    where = (
         "WHERE tenant = {tenant:String}\n  AND trace_id = toFixedString(unhex({trace_id:String}), 16)\n"
         f"  AND start_time >= {instant('first')}\n  AND start_time <= {instant('last')}"
     )
     parameters: dict[str, Any] = {"tenant": tenant, "trace_id": trace_id.hex(), "first": place.first_ns, "last": place.last_ns}
-    return Statement(sql, parameters) if limit is None else Statement(f"{sql}\nLIMIT {{limit:UInt64}}", parameters | {"limit": limit})
+    if limit is not None:
+        where, parameters = f"{where}\nLIMIT {{limit:UInt64}}", parameters | {"limit": limit}
+    columns = ", ".join(groups.columns(empty))
+    each = [
+        f"SELECT {columns}, {empty if rows.in_files else groups.MASK}\nFROM {rows.sql}\n{where}"  # only names of ours and parameters
+        for rows in source.each("spans", tenant, f"{_selected(empty)} {where}", hours=place.hours)
+    ]
+    return Statement("\nUNION ALL\n".join(each), parameters)
 
 
 def _selected(empty: int) -> str:

@@ -26,6 +26,14 @@ class Places:
         return {one.hour_ns for one in self.rolling} | {hour_ns for file in self.files for hour_ns in file.each_hour}
 
 
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """Rows of one kind of place, as SQL that can follow FROM. Those of files lack the columns that only serve reads of tables."""
+
+    sql: str
+    in_files: bool = False
+
+
 class Source(Protocol):
     """The places of a shard's rows at one moment. All statements of one question MUST be built from the same source.
 
@@ -42,10 +50,6 @@ class Source(Protocol):
 
     def elsewhere(self, table: str) -> bool:
         """Whether rows of the table may be outside the hot table, so that it pays to find out which hours are needed."""
-        ...
-
-    def in_files(self, table: str, hours: Collection[int]) -> bool:
-        """Whether rows of these hours may be in files, where each further statement is expensive."""
         ...
 
     def places(self, table: str, tenant: str | None) -> Places:
@@ -65,12 +69,18 @@ class Source(Protocol):
         hours: Collection[int] | None = None,
         service: str = "",
         name: str = "",
+        used: str = "",
     ) -> str:
         """The rows of ``table``, in the columns of the hot table, of at least this tenant and this range.
 
         ``hours`` (their starts, in nanoseconds), ``service`` and ``name`` (unless empty) are further conditions of the statement, with
-        which fewer places may suffice.
+        which fewer places may suffice. ``used``, unless empty, is SQL that mentions every column that the statement uses: others may be
+        missing.
         """
+        ...
+
+    def each(self, table: str, tenant: str, used: str, *, hours: Collection[int]) -> Sequence[Rows]:
+        """``rows`` by kind of place, for a statement that is cheaper as a UNION ALL of statements than over one."""
         ...
 
     def packs(self, tenant: str, time_range: TimeRange) -> tuple[Sequence[ColdFile], str, bool]:
@@ -114,10 +124,6 @@ class HotTables:
         """See Source."""
         return False
 
-    def in_files(self, table: str, hours: Collection[int]) -> bool:  # noqa: ARG002  # the same
-        """See Source."""
-        return False
-
     def places(self, table: str, tenant: str | None) -> Places:  # noqa: ARG002  # the same
         """See Source."""
         return Places()
@@ -135,9 +141,14 @@ class HotTables:
         hours: Collection[int] | None = None,  # noqa: ARG002
         service: str = "",  # noqa: ARG002
         name: str = "",  # noqa: ARG002
+        used: str = "",  # noqa: ARG002
     ) -> str:
         """See Source."""
         return f"{self.database}.{table}"
+
+    def each(self, table: str, tenant: str, used: str, *, hours: Collection[int]) -> Sequence[Rows]:  # noqa: ARG002  # the same
+        """See Source."""
+        return (Rows(self.rows(table, tenant)),)
 
     def packs(self, tenant: str, time_range: TimeRange) -> tuple[Sequence[ColdFile], str, bool]:  # noqa: ARG002  # the same
         """See Source."""

@@ -168,8 +168,7 @@ class ClickHouseSpans:
         place = TracePlace(frozenset(int(second) * NS_PER_SECOND for second in hours), int(first_ns), int(last_ns), int(empty))
         # One row more than allowed shows that the trace is too long, without reading the rest of it.
         fetch = partial(query_builder.get_trace, self._source, tenant, trace_id, place, None if most is None else most + 1)
-        # Files do not say what is empty in a row: everything is read of them, for they would be opened twice.
-        found = await self._filled(fetch, 0 if self._source.in_files("spans", place.hours) else place.empty, ROWS_LIMITS)
+        found = await self._filled(fetch, place.empty, ROWS_LIMITS)
         if most is not None and len(found) > most:
             raise TraceTooLong(most)
         return Answer(sorted(once_each(await self._decoded(found)), key=oldest_first))

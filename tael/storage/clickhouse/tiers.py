@@ -7,6 +7,7 @@ by one, so that the engine lists no bucket and guesses no schema.
 
 from __future__ import annotations
 
+import re
 from bisect import bisect_right
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -21,7 +22,7 @@ from tael.model.time import ALL_TIME, DAY_NS, HOUR_NS, NS_PER_SECOND, TimeRange
 from tael.storage.clickhouse import pack_words, parquet, rollup
 from tael.storage.clickhouse.pack_words import Branch, Held
 from tael.storage.clickhouse.parquet import Columns
-from tael.storage.clickhouse.source import HotTables, Places
+from tael.storage.clickhouse.source import HotTables, Places, Rows
 
 MAX_FILES: Final = 4_000
 """The most files of one place in a statement, whose text contains their keys."""
@@ -97,10 +98,6 @@ class TieredTables:
         head = self._manifest.head
         return table in ROLLED and (head.has_cold(table) or any(one.table == table for one in head.open))
 
-    def in_files(self, table: str, hours: Collection[int]) -> bool:
-        """See Source."""
-        return any(self._manifest.head.has_cold(table, stretch) for stretch in _stretches(hours))
-
     def places(self, table: str, tenant: str | None) -> Places:
         """See Source."""
         if table not in ROLLED:
@@ -144,11 +141,18 @@ class TieredTables:
         hours: Collection[int] | None = None,
         service: str = "",
         name: str = "",
+        used: str = "",
     ) -> str:
         """See Source."""
         places = self._places(table, tenant, time_range, hours, service, name)
         groups = _by_hour(places.files) if table == "payloads" else [places.files] if places.files else []
-        return self._rows(table, places, [*map(Branch, groups)])
+        return self._rows(table, places, [*map(Branch, groups)], used)
+
+    def each(self, table: str, tenant: str, used: str, *, hours: Collection[int]) -> Sequence[Rows]:
+        """See Source."""
+        places = self._places(table, tenant, ALL_TIME, hours, "", "")
+        columns = _used(self._columns.get(table, ()), used)
+        return self._each(table, places, [Branch(places.files)] if places.files else [], columns)
 
     def packs(self, tenant: str, time_range: TimeRange) -> tuple[Sequence[ColdFile], str, bool]:
         """See Source. Words that cannot be read are not missed in the answer, because their pack is read instead."""
@@ -168,18 +172,18 @@ class TieredTables:
         whole, some = held.split(places.files, words, _BRANCHES)
         return self._rows("payloads", places, [*map(Branch, _by_hour(whole)), *some])
 
-    def _rows(self, table: str, places: Places, cold: Sequence[Branch]) -> str:
-        hot = self._hot.rows(table, "")
-        if not places.rolling and not cold:
-            return hot
-        columns = self._listed(table)
-        branches = [f"SELECT {columns} FROM {hot}"]  # noqa: S608  # see above
+    def _rows(self, table: str, places: Places, cold: Sequence[Branch], used: str = "") -> str:
+        columns = _used(self._columns.get(table, ()), used)
+        hot, *others = self._each(table, places, cold, columns)
+        return f"({_union([f'SELECT {_listed(columns)} FROM {hot.sql}', *(one.sql for one in others)])})" if others else hot.sql  # noqa: S608  # see above
+
+    def _each(self, table: str, places: Places, cold: Sequence[Branch], columns: Columns) -> list[Rows]:
+        """The hot table, and the other places as a SELECT of the columns, in parentheses, without which its settings would be ignored."""
+        found = [Rows(self._hot.rows(table, ""))]
         if places.rolling:
-            branches.append(f"SELECT {columns} FROM {hot}_rolling WHERE {_partitions(places.rolling)}")  # noqa: S608  # see above
-        for branch in cold:
-            where = f" WHERE {branch.condition}" if branch.ranges else ""
-            branches.append(f"SELECT {columns} FROM ({self._cold(table, branch.files)}){where}")  # noqa: S608  # see above
-        return f"({_union(branches)})"
+            rolling = f"SELECT {_listed(columns)} FROM {found[0].sql}_rolling WHERE {_partitions(places.rolling)}"  # noqa: S608  # see above
+            found.append(Rows(f"({rolling})"))
+        return [*found, *(Rows(f"({self._cold(one.files, columns, where=one.condition)})", in_files=True) for one in cold)]
 
     def merged(self, table: str, where: object, tenant: str, time_range: TimeRange = ALL_TIME) -> str:
         """See Source. Of rows with the same key, the hot table's counts before the rolling table's, and that before files', of which the
@@ -206,7 +210,7 @@ class TieredTables:
 
     def _merged(self, table: str, where: object, places: Places, beside: Columns = ()) -> str:
         hot = self._hot.rows(table, "")
-        columns, order = self._listed(table), ROLLED[table].order
+        columns, order = _listed(self._columns[table]), ROLLED[table].order
         key = f"({', '.join(order)})"
         none, own = (f", {rollup.none(table)}", f", {rollup.listed(beside)}") if beside else ("", "")
         rollups = beside and table == "samples"  # a row of a histograms' rollup is a raw histogram, and a later one of its time replaces it
@@ -223,7 +227,7 @@ class TieredTables:
             several = overlap(places.files)
             also = own
             also += ", toUInt64OrZero(extract(_file, '-(\\\\d+)[.]')) AS generation" if several else ""
-            cold = self._cold(table, places.files, also=also, more=beside)
+            cold = self._cold(places.files, self._columns[table], also=also, more=beside)
             apart = f", {rollup.IS_ROLLUP}" if rollups else ""
             once = f" ORDER BY generation DESC LIMIT 1 BY {', '.join(order)}{apart}" if several else ""
             shown = f"{key} NOT IN ({_union(later)})"
@@ -256,24 +260,33 @@ class TieredTables:
             raise PagesMissing(table, time_range)
         return Places(rolling, tuple(manifest.files(table, tenant, time_range)))
 
-    def _cold(self, table: str, files: Sequence[ColdFile], *, also: str = "", more: Columns = ()) -> str:
-        """The rows of these files, as a SELECT for use in parentheses: at the end of a UNION its settings would be ignored."""
+    def _cold(self, files: Sequence[ColdFile], columns: Columns, *, also: str = "", more: Columns = (), where: str = "") -> str:
+        """The rows of these files, as a SELECT for use in parentheses."""
         # Refused rather than cut: an answer from some of the files would be wrong without showing it.
         if len(files) > MAX_FILES:
             raise TooLarge(f"the range has {len(files)} files", where="time range", accepted=f"{MAX_FILES} files at once: {_SHORTER}")
         self.trail.opened.update(file.key for file in files)
-        return cold_rows(self._bucket_url, files, self._columns[table], also=also, more=more)
-
-    def _listed(self, table: str) -> str:
-        return ", ".join(f"`{name}`" for name, _ in self._columns[table])
+        return cold_rows(self._bucket_url, files, columns, also=also, more=more, where=where)
 
 
-def cold_rows(bucket_url: str, files: Sequence[ColdFile], columns: Columns, *, also: str = "", more: Columns = ()) -> str:
+def _used(columns: Columns, used: str) -> Columns:
+    """The columns that SQL mentions, by themselves or a part of them, at least one; all without SQL."""
+    mentioned = set(re.findall(r"[\w.]+", used))
+    mentioned |= {one.rpartition(".")[0] for one in mentioned}
+    return [column for column in columns if column[0] in mentioned] or columns if used else columns
+
+
+def _listed(columns: Columns) -> str:
+    return ", ".join(f"`{name}`" for name, _ in columns)
+
+
+def cold_rows(bucket_url: str, files: Sequence[ColdFile], columns: Columns, *, also: str = "", more: Columns = (), where: str = "") -> str:
     """The rows of files of one table, as a SELECT for use in parentheses."""
     url = bucket_url + _keys([file.key for file in files])
     structure = parquet.structure([*columns, *more])
     read = _payload_columns(files, columns) if files[0].table == "payloads" else parquet.read(files[0].table, columns)
-    return f"SELECT {read}{also} FROM s3('{url}', 'Parquet', {structure}) {_SETTINGS}"  # noqa: S608  # see above
+    only = f" WHERE {where}" if where else ""
+    return f"SELECT {read}{also} FROM s3('{url}', 'Parquet', {structure}){only} {_SETTINGS}"  # noqa: S608  # see above
 
 
 def _by_hour(files: Sequence[ColdFile]) -> list[Sequence[ColdFile]]:
