@@ -1,7 +1,7 @@
 """``tael serve``: the whole suite on one machine, as separate processes under one supervisor.
 
-plan.py decides what runs. This module locks the data directory, starts the steps in order, prints the banner, and drains in an order that
-loses nothing: intake first, the WAL last. A process that exits by itself is restarted while the others keep running.
+plan.py decides what runs. This module locks the data directory, starts the WAL and then all others, prints the banner, and drains in an
+order that loses nothing: intake first, the WAL last. A process that exits by itself is restarted while the others keep running.
 """
 
 from __future__ import annotations
@@ -101,13 +101,11 @@ class Supervisor:
 
     async def _has_tables(self) -> bool:
         """Wait for the hot tier's tables, but not for ever: a shard that is down is nothing new to readers. False when the drain begins."""
-        for coordinator in self._plan.processes:
-            if coordinator.target == "coordinator" and not await migrated(
-                self._client, f"http://{coordinator.metrics}/internal/cluster", self._stop, _STEP_SECONDS
-            ):
-                if self._stop.is_set:
-                    return False
-                self._lines.write("serve", f"the hot tier's tables are not there after {_STEP_SECONDS:.0f} s; continuing without")
+        coordinators = [f"http://{p.metrics}/internal/cluster" for p in self._plan.processes if p.target == "coordinator"]
+        if not await migrated(self._client, coordinators, self._stop, _STEP_SECONDS):
+            if self._stop.is_set:
+                return False
+            self._lines.write("serve", f"the hot tier's tables are not there after {_STEP_SECONDS:.0f} s; continuing without")
         return True
 
     async def _start(self, group: asyncio.TaskGroup) -> None:

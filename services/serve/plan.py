@@ -21,7 +21,8 @@ SERVE = "serve"
 # SeaweedFS's own worker derives its admin's gRPC port by this rule, regardless of the flag.
 S3_GRPC_OFFSET = 10_000
 # Routine output of the programs, which is kept out of the terminal.
-_NATS_SMALL_TALK = r"^\[\d+\] \S+ \S+ \[(INF|DBG|TRC)\]"
+# NATS warns of a password in its file, which nobody else can read.
+_NATS_SMALL_TALK = r"^\[\d+\] \S+ \S+ \[(INF|DBG|TRC|WRN\] Plaintext passwords)"
 _S3_SMALL_TALK = r"^(?![EF]\d{4} )"
 
 
@@ -37,7 +38,7 @@ class Drain(IntEnum):
 
 @dataclass(frozen=True)
 class Process:
-    """One process: how to start it, how to check its readiness and health, and when to start and stop it.
+    """One process: how to start it, how to check its readiness and health, and when to stop it.
 
     ``ready_url`` answers 200 while it is ready; ``live_url`` answers 200 unless a restart may help, and defaults to ``ready_url``.
     ``small_talk`` is a pattern of output lines that are not shown. ``ours`` says that exit code 2 means unusable settings. ``target`` is
@@ -48,7 +49,6 @@ class Process:
     argv: tuple[str, ...]
     env: Mapping[str, str]
     ready_url: str
-    step: int
     drain: Drain
     small_talk: str = ""
     ours: bool = True
@@ -59,14 +59,15 @@ class Process:
 
 @dataclass(frozen=True)
 class Plan:
-    """The processes in the order in which they start (equal ``step`` together), and the files (mode 0600) to write before."""
+    """The processes, and the files (mode 0600) to write before they start."""
 
     processes: tuple[Process, ...]
     files: Mapping[Path, str] = field(default_factory=dict)
 
     def steps(self) -> list[list[Process]]:
-        """The processes grouped by the step they start in."""
-        return [[p for p in self.processes if p.step == step] for step in sorted({p.step for p in self.processes})]
+        """The processes grouped by the step they start in: the WAL, then all others, which wait for each other by themselves."""
+        wal = [p for p in self.processes if p.drain == Drain.WAL]
+        return [wal, [p for p in self.processes if p not in wal]]
 
     def drain_steps(self) -> list[list[Process]]:
         """The processes grouped by the step of the drain, first to stop first."""
@@ -130,12 +131,12 @@ def plan(
         "TAEL_WATCHED_DIRS": given.get("TAEL_WATCHED_DIRS", str(directory)),
     }
 
-    def service(target: str, name: str, step: int, drain: Drain, extra: Mapping[str, str], ready_url: str = "") -> Process:
+    def service(target: str, name: str, drain: Drain, extra: Mapping[str, str], ready_url: str = "") -> Process:
         internal = f"{HOST}:{ports[f'{name}-internal']}"
         env = {**outside, **wiring, **extra, "TAEL_NODE_ID": name, "TAEL_INTERNAL_ADDR": internal, "PYTHONUNBUFFERED": "1"}
         argv, ready_url = (python, "-m", "services", target), ready_url or f"http://{internal}/readyz"
         live_url = f"http://{internal}/healthz"
-        return Process(name, argv, env, ready_url, step, drain, live_url=live_url, target=target, metrics=internal)
+        return Process(name, argv, env, ready_url, drain, live_url=live_url, target=target, metrics=internal)
 
     s3_file = directory / "s3" / "identities.json"
     nats = [
@@ -144,7 +145,6 @@ def plan(
             (nats_server, "-c", str(node.config_file)),
             outside,
             node.ready_url,
-            0,
             Drain.WAL,
             _NATS_SMALL_TALK,
             ours=False,
@@ -157,7 +157,6 @@ def plan(
         service(
             "hotnode",
             f"hotnode-{n}",
-            1,
             Drain.STORAGE,
             {"TAEL_HOTNODE_ADDR": f"{HOST}:{ports[f'hotnode-{n}']}", "TAEL_HOTNODE_DATA_DIR": str(directory / f"hotnode-{n}")},
             f"http://{HOST}:{ports[f'hotnode-{n}']}/ping",
@@ -171,10 +170,10 @@ def plan(
                 settings, ports, {**outside, **seaweedfs_security(*certificate_files(settings), credentials.s3_internal)}, weed, s3_file
             ),
             *hot_nodes,
-            *(service("coordinator", f"coordinator-{n}", 2, Drain.COORDINATION, {}) for n in range(settings.coordinators)),
-            service("ingest", "ingest", 3, Drain.INTAKE, {}),
-            service("query", "query", 4, Drain.READERS, {}),
-            service("compactor", "compactor", 5, Drain.READERS, {}),
+            *(service("coordinator", f"coordinator-{n}", Drain.COORDINATION, {}) for n in range(settings.coordinators)),
+            service("ingest", "ingest", Drain.INTAKE, {}),
+            service("query", "query", Drain.READERS, {}),
+            service("compactor", "compactor", Drain.READERS, {}),
         ),
         {
             **nats_files(nodes, credentials.nats),
@@ -215,4 +214,4 @@ def _seaweedfs(settings: ServeSettings, ports: Mapping[str, int], outside: Mappi
     env = {**outside, "GOMEMLIMIT": str(settings.s3_memory_bytes), "GOGC": "25"}
     url = f"http://{HOST}:{ports['s3']}/healthz"
     metrics = f"{HOST}:{ports['s3-metrics']}"
-    return Process("s3", (weed, "mini", *flags), env, url, 1, Drain.STORAGE, _S3_SMALL_TALK, ours=False, target="s3", metrics=metrics)
+    return Process("s3", (weed, "mini", *flags), env, url, Drain.STORAGE, _S3_SMALL_TALK, ours=False, target="s3", metrics=metrics)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import aiohttp
@@ -14,14 +14,15 @@ _LOOK_SECONDS = 0.1
 _TIMEOUT = aiohttp.ClientTimeout(total=5)
 
 
-async def migrated(client: aiohttp.ClientSession, url: str, stop: Stop, limit_seconds: float) -> bool:
-    """Wait until every shard in the answer of ``url`` (``/internal/cluster``) has its tables; False when the time is over or the drain
-    begins.
+async def migrated(client: aiohttp.ClientSession, urls: Sequence[str], stop: Stop, limit_seconds: float) -> bool:
+    """Wait until a coordinator says that every shard has its tables; False when the time is over or the drain begins.
+
+    ``urls`` are each coordinator's ``/internal/cluster``.
     """
     try:
         async with asyncio.timeout(limit_seconds):
             while not stop.is_set:
-                if has_tables(await _status(client, url)):
+                if any(map(has_tables, await asyncio.gather(*(_status(client, url) for url in urls)))):
                     return True
                 await stop.sleep(_LOOK_SECONDS)
     except TimeoutError:

@@ -14,6 +14,7 @@ from aiohttp.test_utils import TestServer
 from services.serve.schema import migrated
 from tael.runtime.service import Stop
 
+NOBODY = "http://127.0.0.1:9/internal/cluster"
 NEW, BEHIND, DONE = {"schema": None}, {"schema": {"migrated": False, "reason": "it is down"}}, {"schema": {"migrated": True}}
 
 
@@ -27,10 +28,11 @@ async def asked(answers: Iterator[Any], stop: Stop, limit_seconds: float = 30) -
     app = web.Application()
     app.router.add_get("/internal/cluster", answer)
     async with TestServer(app) as server, aiohttp.ClientSession() as client:
-        return await migrated(client, str(server.make_url("/internal/cluster")), stop, limit_seconds)
+        return await migrated(client, [NOBODY, str(server.make_url("/internal/cluster"))], stop, limit_seconds)
 
 
 async def test_every_shard_is_waited_for() -> None:
+    """Whichever coordinator says so."""
     answers = iter((None, [], [NEW], [BEHIND, DONE], [DONE, NEW], [DONE, DONE]))
     assert await asked(answers, Stop())
     assert not list(answers)
@@ -48,4 +50,4 @@ async def test_not_for_ever(drains: bool) -> None:
 
 async def test_a_coordinator_that_does_not_listen_is_asked_again() -> None:
     async with aiohttp.ClientSession() as client:
-        assert not await migrated(client, "http://127.0.0.1:9/internal/cluster", Stop(), 0.3)
+        assert not await migrated(client, [NOBODY], Stop(), 0.3)

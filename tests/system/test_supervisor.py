@@ -49,7 +49,6 @@ def program(name: str, code: str, **changes: object) -> Process:
         "argv": (sys.executable, "-c", code),
         "env": {},
         "ready_url": "http://127.0.0.1:9/",
-        "step": 0,
         "drain": Drain.INTAKE,
     }
     return Process(**{**values, **changes})  # type: ignore[arg-type]  # keyword by keyword
@@ -230,8 +229,9 @@ async def test_a_process_with_bad_settings_stops_the_suite(tmp_path: Path, http:
     assert refused.value.problems == ["TAEL_X=1 cannot be used"]
 
 
-async def test_processes_are_drained_in_order(tmp_path: Path, http: aiohttp.ClientSession) -> None:
-    """Intake leaves before what it writes to, the log last."""
+async def test_processes_are_drained_in_order(tmp_path: Path, http: aiohttp.ClientSession, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Intake leaves before what it writes to, the WAL last."""
+    monkeypatch.setattr(app, "_STEP_SECONDS", 0.1)  # none of them answers a health check
     settings = load(ServeSettings, {"TAEL_DATA_DIR": str(tmp_path)})
     # The handler writes past print, which must not be entered twice: the signal may come while the first line is being printed.
     left_and_gone = "lambda *_: (os.write(1, b'left\\n'), os._exit(0))"

@@ -44,9 +44,9 @@ def named(decided: Plan, name: str) -> Process:
     return next(p for p in decided.processes if p.name == name)
 
 
-def test_the_steps_start_what_others_need_first() -> None:
+def test_the_wal_starts_before_all_others() -> None:
     steps = [[p.name for p in step] for step in plan_of(TAEL_SHARDS="2", TAEL_COORDINATORS="2").steps()]
-    assert steps == [["nats"], ["s3", "hotnode-0", "hotnode-1"], ["coordinator-0", "coordinator-1"], ["ingest"], ["query"], ["compactor"]]
+    assert steps == [["nats"], ["s3", "hotnode-0", "hotnode-1", "coordinator-0", "coordinator-1", "ingest", "query", "compactor"]]
 
 
 def test_the_drain_begins_with_the_intake_and_ends_with_the_log() -> None:
@@ -187,6 +187,7 @@ def test_secrets_stay_out_of_the_command_lines() -> None:
 def test_small_talk_leaves_warnings() -> None:
     nats, s3 = (re.compile(named(plan_of(), name).small_talk) for name in ("nats", "s3"))
     assert nats.search("[99] 2026/11/23 11:00:00.000001 [INF] Server is ready")
+    assert nats.search("[99] 2026/11/23 11:00:00.000001 [WRN] Plaintext passwords detected, use nkeys or bcrypt")
     assert not nats.search("[99] 2026/11/23 11:00:00.000001 [WRN] disk is slow")
     assert s3.search("  Volume       ready     0.2s")
     assert not s3.search("E1123 11:10:31.069201 worker.go:514 no space left")
