@@ -36,6 +36,7 @@ from tael.storage.clickhouse import (
 )
 from tael.storage.clickhouse.conditions import Statement
 from tael.storage.clickhouse.log_query_builder import LogKey
+from tael.storage.clickhouse.needles import Begun, source_of_words
 from tael.storage.clickhouse.query_builder import SpanKey, TracePlace
 from tael.storage.clickhouse.series import query_builder as series_query_builder
 from tael.storage.clickhouse.source import HotTables
@@ -54,6 +55,7 @@ COUNTED = LogCounts(
 OF_MEMBERS = LogCounts(HOUR, known=("level",), by_stream=False, known_if=known_if(("status",)), texts=(pattern_of("status"),))
 LEVELS = (Matcher("detected_level", "=~", "err.*|odd"), Matcher("detected_level", "!=", "fatal"))
 OF_LEVELS = wanted(LogLines((), tuple(Filtered(TextFilter(matcher)) for matcher in LEVELS)))
+CUT = Begun(frozenset(("1234",)), source_of_words("tael", HOUR))
 STREAMS = replace(UP, matchers=(Matcher("service_name", "=", "shop"), Matcher("k8s_pod_name", "=~", "cart-.+")))
 WIDE = GridRequest(UP.matchers, "increase", 1_790_000_100_000, 1_790_086_500_000, 3_600_000, 600_000)
 STEPS = (1_790_000_000_000, 1_790_003_600_000, 15_000)
@@ -139,6 +141,8 @@ CASES |= {
         attributes=[("user", "ann")],
         after=LogCursor(1_790_000_000_000_000_007, 9),
     ),
+    "logs_of_a_cut_word": shown(log_query_builder.find_keys(HOT, "t1", log_query(HOUR, body_contains="one order 1234"), CUT)),
+    "logs_lines_of_a_cut_word": shown(log_query_builder.lines_of(CUT.source, "1234")),
     "logs_fetch": shown(log_query_builder.fetch(HOT, "t1", [LogKey("shop", 7, 1), LogKey("pay", 3, 1 << 63)])),
 }
 

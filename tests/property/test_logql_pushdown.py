@@ -32,7 +32,26 @@ BODIES: list[AttributeValue] = [
     "user alice logged in", "user bob FAILED", "", "level=error msg=oops", "an error here", '{"level": "warn", "n": 5}', "multi\nline", "Grüße", "10.0.0.5 done",
     5, True, 1.5, None, b"bytes", {"user": "alice", "n": 1}, ["alice", 2],
 ]  # fmt: skip
-TEXTS = ["alice", "user", "FAILED", "level", "n", "5", "true", "", "Grü", 'user": "alice', "line", ".", "nobody"]
+TEXTS = [
+    "alice",
+    "user",
+    "FAILED",
+    "level",
+    "n",
+    "5",
+    "true",
+    "",
+    "Grü",
+    'user": "alice',
+    "line",
+    ".",
+    "nobody",
+    "user alic",
+    "an erro",
+    "alice logg",
+    "r bob fail",
+    "no body",
+]
 REGEXES = ["alice|bob", "^user", "(?i)failed", "multi.line", "(?s)multi.line", "^$", "[0-9]+", "x"]
 LABELS = ["service_name", "service_namespace", "k8s_pod_name", "detected_level", "level"]
 

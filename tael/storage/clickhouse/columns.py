@@ -12,6 +12,7 @@ from tael.model.predicate import (
 )
 from tael.otlp.prices import Prices, read_prices
 from tael.storage.clickhouse import llm, log_lines
+from tael.storage.clickhouse.needles import Begun
 from tael.storage.clickhouse.prices import computed_cost
 
 KINDS: Final = ("string", "int", "double", "bool", "other")
@@ -44,7 +45,7 @@ class Column:
     values, ``words_index`` the column with the text index, and ``named`` an expression that is written once and then referred to by that
     name. ``payloads`` is a SELECT of the hashes, in hex, of payloads that values may refer to, at least of those with all the given words,
     to which a condition on their ``content`` is appended; ``payloads_indexed`` is whether the text index covers that content. With
-    ``names``, ``value`` is read only where no name is stored.
+    ``names``, ``value`` is read only where no name is stored. ``begun`` are beginnings of words that the text index has in few rows.
     """
 
     kind: Kind
@@ -58,6 +59,7 @@ class Column:
     payloads: Callable[[Sequence[str]], str] | None = None
     payloads_indexed: bool = True
     names: Names | None = None
+    begun: Begun | None = None
 
 
 def _call(name: str, kind: Kind) -> Column:
@@ -158,8 +160,12 @@ LOG_COLUMNS: Final[dict[str, Column]] = {
 _WITHOUT_INDEX: Final = LOG_COLUMNS | {"body": replace(LOG_COLUMNS["body"], words_index=False)}
 
 
-def log_columns(*, indexed: bool) -> Mapping[str, Column]:
-    """The intrinsic fields of log records; ``indexed`` is whether all places of the rows have the text index."""
+def log_columns(*, indexed: bool, begun: Begun | None = None) -> Mapping[str, Column]:
+    """The intrinsic fields of log records; ``indexed`` is whether all places of the rows have the text index, and ``begun`` what it
+    is known to have in few of them.
+    """
+    if indexed and begun is not None:
+        return LOG_COLUMNS | {"body": replace(LOG_COLUMNS["body"], begun=begun)}
     return LOG_COLUMNS if indexed else _WITHOUT_INDEX
 
 

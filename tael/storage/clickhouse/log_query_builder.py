@@ -17,6 +17,7 @@ from tael.storage.clickhouse import log_lines, log_rows
 from tael.storage.clickhouse.columns import log_columns
 from tael.storage.clickhouse.conditions import CONDITION_FIRST, Conditions, Statement, Written, instant
 from tael.storage.clickhouse.labels import matching
+from tael.storage.clickhouse.needles import MOST_LINES, Begun
 from tael.storage.clickhouse.predicate import conditions
 from tael.storage.clickhouse.source import Source
 from tael.storage.clickhouse.streams import stream_matchers
@@ -31,16 +32,16 @@ class LogKey:
     serial: int
 
 
-def find_keys(source: Source, tenant: str, query: LogQuery) -> Statement:
+def find_keys(source: Source, tenant: str, query: LogQuery, begun: Begun | None = None) -> Statement:
     """The keys of the page, in its order."""
-    return page(source, tenant, query, ("service", "toUnixTimestamp64Nano(timestamp)", "serial"))
+    return page(source, tenant, query, ("service", "toUnixTimestamp64Nano(timestamp)", "serial"), begun)
 
 
-def page(source: Source, tenant: str, query: LogQuery, columns: Sequence[str]) -> Statement:
-    """These columns of the page's records, in its order."""
+def page(source: Source, tenant: str, query: LogQuery, columns: Sequence[str], begun: Begun | None = None) -> Statement:
+    """These columns of the page's records, in its order; ``begun`` tells needles that few of them have."""
     where = Conditions(tenant)
     bounded = where.within("timestamp", query.time_range)
-    where.satisfy(query.predicate, log_columns(indexed=source.in_table("logs", query.time_range)))
+    where.satisfy(query.predicate, log_columns(indexed=source.in_table("logs", query.time_range), begun=begun))
     service = _of_streams(where, source, tenant, query)
     if query.unknown or query.known_if != EVERYTHING:
         known = [log_lines.KNOWN_IF[name] for name in query.unknown]
@@ -65,13 +66,13 @@ def service_of(query: LogQuery | LogCounts) -> str:
     return named or required_service(query.predicate)
 
 
-def count(source: Source, tenant: str, counts: LogCounts, within: TimeRange, limit: int) -> Statement:
+def count(source: Source, tenant: str, counts: LogCounts, within: TimeRange, limit: int, begun: Begun | None = None) -> Statement:
     """Rows of stream, whether all of ``counts.known`` is known, level, slot, number of records and bytes of bodies, for the part ``within``
-    of the range.
+    of the range. ``begun`` is as in ``page``.
     """
     where = Conditions(tenant)
     where.within("timestamp", within)
-    where.satisfy(counts.predicate, log_columns(indexed=source.in_table("logs", within)))
+    where.satisfy(counts.predicate, log_columns(indexed=source.in_table("logs", within), begun=begun))
     service = _of_streams(where, source, tenant, replace(counts, time_range=within))
     size = "sum(body.size)" if counts.sizes else "0"
     groups = counted_groups(counts, "toUnixTimestamp64Nano(timestamp)", where.parameters)
@@ -104,6 +105,14 @@ def counted_groups(
         slot = f"intDiv({instant_ns} - {{slots_from:Int64}}, {{slot:Int64}})"
         parameters |= {"slots_from": counts.time_range.start_ns, "slot": counts.slot_ns}
     return f"{stream if counts.by_stream else '0'} AS own_stream, {known} AS known, {level} AS severity, {slot} AS slot_number"
+
+
+def lines_of(words: str, beginning: str) -> Statement:
+    """In how many lines are words that begin so, among those of ``Begun.source``; few more than MOST_LINES are counted, as there is no
+    word without a line.
+    """
+    inner = f"SELECT cardinality FROM {words} AND startsWith(token, {{beginning:String}}) LIMIT {{most:UInt64}}"  # noqa: S608  # names of ours
+    return Statement(f"SELECT sum(cardinality) FROM ({inner})", {"beginning": beginning, "most": MOST_LINES + 1})  # noqa: S608  # the same
 
 
 def stream_labels(source: Source, tenant: str, counts: LogCounts) -> Statement:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import replace
 from typing import Any, Final, TypeVar
 
-from tael.errors import Rejected, TooLarge
+from tael.errors import Rejected, TaelError, TooLarge
 from tael.logql.records import Entry
 from tael.model.log import LogRecord
 from tael.model.predicate import EVERYTHING
@@ -15,12 +16,13 @@ from tael.model.series import Labels, Selection
 from tael.model.streams import LogStream
 from tael.model.time import TimeRange, signed_ns
 from tael.storage.api import MAX_FIND_LIMIT, Answer, LogCount, LogCounts, LogCursor, LogQuery
-from tael.storage.clickhouse import lacking, log_minutes, log_query_builder, log_rows, log_streams, rows
+from tael.storage.clickhouse import lacking, log_minutes, log_query_builder, log_rows, log_streams, needles, rows
 from tael.storage.clickhouse.client import QUERY_LIMITS, ROWS_LIMITS, SMALL_LIMITS, ClickHouse, Limits
 from tael.storage.clickhouse.conditions import Statement, bounded
 from tael.storage.clickhouse.log_entries import LineColumns
 from tael.storage.clickhouse.log_query_builder import LogKey
 from tael.storage.clickhouse.narrowing import Newest
+from tael.storage.clickhouse.needles import Begun
 from tael.storage.clickhouse.source import HotTables, Source
 from tael.storage.clickhouse.streams import labels_held
 from tael.storage.merge import log_order
@@ -61,7 +63,8 @@ class ClickHouseLogs:
         if self._reads_at_once(query):
             return Answer(
                 await self._find_within(
-                    query, lambda page: self._entries(log_query_builder.page(self._source, tenant, page, columns.sql), columns)
+                    query,
+                    lambda page, begun: self._entries(log_query_builder.page(self._source, tenant, page, columns.sql, begun), columns),
                 )
             )
         keys = await self._keys(tenant, query)
@@ -91,25 +94,49 @@ class ClickHouseLogs:
         for window in self._source.windows("logs", query.time_range, oldest_first=query.oldest_first):
             if len(keys) < query.limit and _may_follow(query, window):
                 part = replace(query, time_range=window, limit=query.limit - len(keys))
-                keys += await self._find_within(part, lambda piece: self._find_keys(tenant, piece))
+                keys += await self._find_within(part, lambda piece, begun: self._find_keys(tenant, piece, begun))
         return keys
 
-    async def _find_within(self, query: LogQuery, find: Callable[[LogQuery], Awaitable[list[T]]]) -> list[T]:
+    async def _find_within(self, query: LogQuery, find: Callable[[LogQuery, Begun | None], Awaitable[list[T]]]) -> list[T]:
         """Search the whole range at once if the table has its rows in the order of the page, the range is unbounded, or part of it is in
         files, which must be opened for a part of their hour too; otherwise the newest part first.
         """
         in_order = query.oldest_first or log_query_builder.service_of(query)
         if in_order or not bounded(query.time_range) or not self._source.in_table("logs", query.time_range):
-            return await find(query if query.after is None else replace(query, time_range=_from_cursor(query, query.after)))
+            query = query if query.after is None else replace(query, time_range=_from_cursor(query, query.after))
+            return await find(query, await self._begun(query))
         newest, found = Newest(query.time_range if query.after is None else _from_cursor(query, query.after)), list[T]()
+        first = True
         while len(found) < query.limit and (piece := newest.next()) is not None:
-            part = await find(replace(query, time_range=piece, limit=query.limit - len(found)))
-            found += part
-            newest.had(len(part), query.limit - len(found))
+            part = replace(query, time_range=piece, limit=query.limit - len(found))
+            # The first piece is small, and enough where lines are common.
+            more = await find(part, None if first else await self._begun(part))
+            found, first = found + more, False
+            newest.had(len(more), query.limit - len(found))
         return found
 
-    async def _find_keys(self, tenant: str, query: LogQuery) -> list[LogKey]:
-        statement = log_query_builder.find_keys(self._source, tenant, query)
+    async def _begun(self, query: LogQuery | LogCounts) -> Begun | None:
+        """Which of the query's needles end with a word that few lines have; None if that is not known."""
+        cut = needles.cut_words(query.predicate)
+        if not cut or not bounded(query.time_range) or not self._source.in_table("logs", query.time_range):
+            return None
+        source = needles.source_of_words(self._clickhouse.database, query.time_range)
+        lines = await asyncio.gather(*(self._lines_of(source, word) for word in cut))
+        rare = frozenset(word for word, held in zip(cut, lines, strict=True) if held <= needles.MOST_LINES)
+        return Begun(rare, source) if rare else None
+
+    async def _lines_of(self, source: str, word: str) -> float:
+        """In how many lines are words that begin so, infinitely many if the server does not say."""
+        statement = log_query_builder.lines_of(source, word)
+        try:
+            ((lines,),) = await self._clickhouse.query(statement.sql, statement.parameters, SMALL_LIMITS)
+        except TaelError:
+            # The question has its answer without this, and fails by itself if the server is down.
+            return math.inf
+        return int(lines)
+
+    async def _find_keys(self, tenant: str, query: LogQuery, begun: Begun | None) -> list[LogKey]:
+        statement = log_query_builder.find_keys(self._source, tenant, query, begun)
         limits = _NARROW_LIMITS if query.predicate == EVERYTHING else QUERY_LIMITS
         found = await lacking.asked(self._clickhouse, statement, _INSTEAD, limits)
         return [LogKey(rows.text(service), int(timestamp), int(serial)) for service, timestamp, serial in found]
@@ -153,9 +180,10 @@ class ClickHouseLogs:
             if all(known and not incomplete for _, known, *_, incomplete in part):
                 found += [row[:-1] for row in part]
                 left = [TimeRange(counts.time_range.start_ns, whole.start_ns), TimeRange(whole.end_ns, counts.time_range.end_ns)]
+        begun = await self._begun(counts)
         for within in left:
             if within.start_ns < within.end_ns:
-                found += await ask(log_query_builder.count(self._source, tenant, counts, within, max_rows + 1))
+                found += await ask(log_query_builder.count(self._source, tenant, counts, within, max_rows + 1, begun))
         return found
 
     async def list_streams(self, tenant: str, selection: Selection, limit: int) -> Answer[list[LogStream]]:

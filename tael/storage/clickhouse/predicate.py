@@ -35,6 +35,7 @@ from tael.model.predicate import (
     words_of,
 )
 from tael.storage.clickhouse.columns import Column, Names, in_some
+from tael.storage.clickhouse.needles import Begun, last_word
 
 _DEFAULTS: Final[dict[Kind, Value]] = {"string": "", "int": 0, "double": 0.0, "bool": False, "bytes": b""}
 _TYPES: Final[dict[Kind, str]] = {"string": "String", "int": "Int64", "double": "Float64", "bool": "Bool"}
@@ -96,6 +97,7 @@ class _Reading:
     payloads: Callable[[Sequence[str]], str] | None = None
     payloads_indexed: bool = True
     names: Names | None = None
+    begun: Begun | None = None
 
 
 class _Compiler:
@@ -208,7 +210,11 @@ class _Compiler:
             return found
         # Only words with a boundary on both sides within the searched text are certain to be whole words, and so in the index.
         inner = tuple(sorted({word.lower() for word in _INNER_WORD.findall(leaf.text)}))[:_TOKENS_AT_ONCE]
-        return _all([self._has_words(reading, inner, indexed=True), found] if inner else [found])
+        tests = [self._has_words(reading, inner, indexed=True)] if inner else []
+        word = last_word(leaf)
+        if reading.begun and word in reading.begun.words:
+            tests.append(f"hasAnyTokens({reading.value}, {reading.begun.tokens(self._bind('String', word))})")
+        return _all([*tests, found])
 
     def _leaf(self, field: Field, kind: Kind, test: Callable[[_Reading], str], holds: Callable[[Any], bool]) -> str:
         """``test`` applied to the field read as ``kind``; ``holds`` tells whether a given value satisfies the leaf."""
@@ -251,7 +257,15 @@ class _Compiler:
             return _Reading(
                 "x", over=self._value(column), when=column.present, payloads=column.payloads, payloads_indexed=column.payloads_indexed
             )
-        return _Reading(column.value, column.present, column.absent, size=column.size, words_index=column.words_index, names=column.names)
+        return _Reading(
+            column.value,
+            column.present,
+            column.absent,
+            size=column.size,
+            words_index=column.words_index,
+            names=column.names,
+            begun=column.begun,
+        )
 
     def _value(self, column: Column) -> str:
         # An alias may be defined only once in a statement, and may be used anywhere in it.
