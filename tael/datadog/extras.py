@@ -6,13 +6,13 @@ cannot be parsed as either is kept unchanged, as an attribute.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import msgpack
 
+from tael.model import json_text
 from tael.model.attributes import AttributeValue
 from tael.model.span import Event, Link
 
@@ -60,7 +60,7 @@ def read_struct(encoded: bytes) -> AttributeValue:
 def _items(value: object) -> Sequence[Any] | None:
     if isinstance(value, str):
         try:
-            value = json.loads(value)
+            value = json_text.from_text(value)
         except (ValueError, RecursionError):
             return None
     return value if isinstance(value, list | tuple) and len(value) <= _MAX_ITEMS else None

@@ -1,11 +1,24 @@
-"""JSON encoding of any received value: NaN and infinities, which JSON does not have, become strings, as in protobuf's JSON; pure."""
+"""JSON of any received value: NaN and infinities, which JSON does not have, are written as strings, as in protobuf's JSON, and halves of
+surrogate pairs, which UTF-8 does not have, are read as U+FFFD; pure."""
 
 from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Final
+
+_SURROGATES: Final = re.compile("[\ud800-\udfff]")
+
+
+def from_text(text: str) -> Any:
+    """The value of a JSON text. Raises ValueError, or RecursionError for one that is nested too deeply."""
+    value = json.loads(text)
+    # Only an escape can make one: a text that was cut between the two halves of an emoji has its first.
+    if "\\u" in text and _SURROGATES.search(again := json.dumps(value, ensure_ascii=False)):
+        return json.loads(_SURROGATES.sub("\N{REPLACEMENT CHARACTER}", again))
+    return value
 
 
 def to_text(value: object, *, sort_keys: bool = False, default: Callable[[Any], object] | None = None) -> str:

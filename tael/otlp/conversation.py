@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, Literal, TypeAlias
 
+from tael.model import json_text
 from tael.model.attributes import Attributes
 from tael.otlp.genai import CONVERSATION, EVENTS, MEMBER
 
@@ -181,7 +182,7 @@ def _read(value: Any, *, quoted: bool = False) -> Any:
     """
     if isinstance(value, str) and (value[:1] in ("{", "[") or (quoted and value[:1] == '"')):
         try:
-            read = json.loads(value)
+            read = json_text.from_text(value)
         except (ValueError, RecursionError):
             return value
         return value if _is_deeper(read, _MAX_NESTING) else read

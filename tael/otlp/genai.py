@@ -6,7 +6,6 @@ ClickHouse computes the same from the same table when a span is inserted (tael/s
 
 from __future__ import annotations
 
-import json
 import math
 import re
 import tomllib
@@ -17,6 +16,7 @@ from importlib import resources
 from operator import add
 from typing import Any, Final
 
+from tael.model import json_text
 from tael.model.attributes import Attributes, AttributeValue
 from tael.model.span import LlmCall
 from tael.model.time import NS_PER_MS, NS_PER_SECOND
@@ -154,7 +154,7 @@ def _of_key(texts: Mapping[str, str], key: str) -> str:
 
 def _member(text: str, name: str) -> str:
     try:
-        value = json.loads(text)
+        value = json_text.from_text(text)
     except (ValueError, RecursionError):
         return ""
     if not isinstance(value, dict):

@@ -123,7 +123,7 @@ def _quoted(query: str, at: int, ends: str = '"\n') -> tuple[str, int]:
             raise ParseError(query, here, "unknown escape sequence in a string")
         simple, *codes, octal = match.groups()
         number = int(octal, 8) if octal else int(next((code for code in codes if code), "0"), 16)
-        if number > 0x10FFFF:
+        if number > 0x10FFFF or 0xD800 <= number < 0xE000:
             raise ParseError(query, here, "unknown escape sequence in a string")
         out.append(_SIMPLE[simple] if simple else chr(number))
         here = match.end()

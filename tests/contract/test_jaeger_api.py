@@ -128,6 +128,8 @@ async def test_refusals(api: Api) -> None:
         (error,) = response.json()["errors"]
         assert error["code"] == status
         assert said in error["msg"]
+    odd = await api.get("/jaeger/api/traces", service="shop", tags=r'{"\ud800": "\ud800"}')
+    assert (odd.status, odd.json()["data"]) == (200, [])
     response = await api.get("/jaeger/api/v3/traces")
     assert response.json() == {"error": {"httpCode": 400, "message": "query.startTimeMin and query.startTimeMax are required"}}
     assert (await api.get("/jaeger/api/nothing")).status == 404

@@ -223,6 +223,11 @@ def test_odd_content_fails_nothing(attributes: dict[str, Any]) -> None:
     assert len(Conversation().add(call_messages(attributes))) == 1
 
 
+def test_an_emoji_that_was_cut_in_half_can_be_shown() -> None:
+    call = call_messages({"gen_ai.input.messages": r'[{"role": "user", "content": "cut \ud83d"}]'})
+    assert call.input[0].parts[0].text == "cut \N{REPLACEMENT CHARACTER}"
+
+
 def test_a_conversation_has_each_message_once() -> None:
     """A call usually carries the earlier messages; one that does not is taken as it is. A message that was really sent twice
     appears twice.

@@ -10,7 +10,7 @@ import pytest
 
 from services.query.api.jaeger.encode import as_json, tags
 from tael.logql.records import text_of
-from tael.model.json_text import to_bytes, to_text
+from tael.model.json_text import from_text, to_bytes, to_text
 from tael.runtime.http import json_response
 
 ODD = {"a": [math.nan, {"b": -math.inf}], "c": (math.inf, 1.5, True, None)}
@@ -43,3 +43,16 @@ def test_jaeger_and_loki_write_them_inside_texts_too() -> None:
     ]
     assert as_json([math.inf, b"x", MappingProxyType({"k": math.nan})]) == '["Infinity","eA==",{"k":"NaN"}]'
     assert text_of({"k": [math.nan, 2.0]}) == '{"k":["NaN",2]}'
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        (r'{"\ud83d": ["cut \ud83d", 1e999]}', {"\N{REPLACEMENT CHARACTER}": ["cut \N{REPLACEMENT CHARACTER}", math.inf]}),
+        (r'"whole \ud83d\ude00"', "whole \N{GRINNING FACE}"),
+        (r'"written \\ud83d"', r"written \ud83d"),
+    ],
+)
+def test_half_a_surrogate_pair_is_replaced(text: str, value: object) -> None:
+    """UTF-8 does not have it, so an answer with it could not be written."""
+    assert from_text(text) == value

@@ -7,7 +7,6 @@ the span, its scope, its resource, an event or a link, or by a reserved name (``
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from services.query.parameters import parse_duration_ns, parse_instant_ns, parse_trace_id
 from tael.errors import Rejected
+from tael.model import json_text
 from tael.model.time import ALL_TIME, NS_PER_SECOND, TimeRange
 from tael.pb import jaeger_query_pb2, jaeger_query_v3_pb2
 from tael.traceql.ast import KINDS, STATUSES, Attribute, Binary, Expression, Field, Filter, Intrinsic, Pipeline, Query, Scope, Static, Type
@@ -210,7 +210,7 @@ def _elements(value: str) -> list[Static]:
     if not value.startswith("["):
         return []
     try:
-        found = json.loads(value)
+        found = json_text.from_text(value)
     except (ValueError, RecursionError):
         return []
     kinds: dict[type, Type] = {str: Type.STRING, bool: Type.BOOL, int: Type.INT, float: Type.FLOAT}
@@ -221,7 +221,7 @@ def _json_tags(name: str, texts: Iterable[str]) -> list[tuple[str, str]]:
     pairs: list[tuple[str, str]] = []
     for text in texts:
         try:
-            found = json.loads(text)
+            found = json_text.from_text(text)
         except (ValueError, RecursionError) as error:
             raise Rejected(f"malformed '{name}' parameter, cannot unmarshal JSON: {error}") from error
         if not isinstance(found, dict) or not all(isinstance(value, str) for value in found.values()):
