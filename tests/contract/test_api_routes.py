@@ -102,3 +102,29 @@ async def test_a_family_answers_every_error_in_its_shape() -> None:
                 assert (response.status, await response.text()) == (418, name)
         async with other.session.post(f"http://{bound}/fails/x") as response:
             assert (response.status, await response.text()) == (418, "HTTPMethodNotAllowed")
+
+
+URLENCODED, MULTIPART = "application/x-www-form-urlencoded", "multipart/form-data"
+
+
+@pytest.mark.parametrize("path", ["/prometheus/api/v1/query", "/loki/api/v1/query_range"])
+@pytest.mark.parametrize(
+    ("kind", "body"),
+    [
+        pytest.param(URLENCODED, b"query=\xff", id="bytes of no charset"),
+        pytest.param(f"{URLENCODED}; charset=nope", b"query=up", id="an unknown charset"),
+        pytest.param(MULTIPART, b"query=up", id="parts without a boundary"),
+        pytest.param(f"{MULTIPART}; boundary=a", b"--b\r\n", id="another boundary"),
+        pytest.param(f"{MULTIPART}; boundary=a", b"--a\r\n\r\nup\r\n--a--\r\n", id="a part without a name"),
+        pytest.param(
+            f"{MULTIPART}; boundary=a",
+            b'--a\r\nContent-Disposition: form-data; name="query"\r\nContent-Transfer-Encoding: nope\r\n\r\nup\r\n--a--\r\n',
+            id="a part of unknown encoding",
+        ),
+        pytest.param(f"{MULTIPART}; boundary=a", b"--a\r\n" + b"x" * 100_000 + b"\r\n\r\nup\r\n--a--\r\n", id="a part with a long head"),
+    ],
+)
+async def test_a_form_that_cannot_be_read_is_a_bad_request(path: str, kind: str, body: bytes) -> None:
+    async with serving(MemorySpans()) as api, api.session.post(api.url + path, data=body, headers={"Content-Type": kind}) as answer:
+        assert answer.status == 400, await answer.text()
+        assert "form" in await answer.text()

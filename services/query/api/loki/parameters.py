@@ -15,6 +15,7 @@ from typing import Final
 
 from aiohttp import web
 
+from services.query.api.forms import parameters
 from tael.errors import Rejected
 from tael.model.time import NS_PER_SECOND, TimeRange
 from tael.syntax.literals import duration_ms, quoted
@@ -29,12 +30,7 @@ _MAX_NS: Final = (1 << 63) - 1
 
 async def read(request: web.Request) -> Form:
     """The parameters of a request; those of a form override the URL's."""
-    fields: dict[str, list[str]] = {}
-    posted = await request.post() if request.method == "POST" else {}
-    for name, value in [*posted.items(), *request.query.items()]:
-        if isinstance(value, str):
-            fields.setdefault(name, []).append(value)
-    return Form(fields, time.time_ns())
+    return Form(await parameters(request), time.time_ns())
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,9 +55,9 @@ class Form:
             return default
         if not _INTEGER.fullmatch(value):
             raise Rejected(f"strconv.Atoi: parsing {quoted(value)}: invalid syntax")
-        if int(value) <= 0:
+        if (number := _int64(value, "Atoi")) <= 0:
             raise Rejected("limit must be a positive value")
-        return int(value)
+        return number
 
     def oldest_first(self) -> bool:
         """Whether ``direction`` is forward."""
@@ -124,9 +120,7 @@ def timestamp_ns(value: str) -> int:
             fraction, whole = math.modf(seconds)
             return int(whole) * NS_PER_SECOND + int(round(fraction * 1000) / 1000 * NS_PER_SECOND)
     if _INTEGER.fullmatch(value):
-        if abs(int(value)) > _MAX_NS:
-            raise Rejected(f"strconv.ParseInt: parsing {quoted(value)}: value out of range")
-        return int(value) * (NS_PER_SECOND if len(value) <= 10 else 1)
+        return _int64(value, "ParseInt") * (NS_PER_SECOND if len(value) <= 10 else 1)
     try:
         moment = datetime.fromisoformat(value)
     except ValueError:
@@ -134,6 +128,14 @@ def timestamp_ns(value: str) -> int:
     if moment is None or moment.tzinfo is None:
         raise Rejected(f"strconv.ParseInt: parsing {quoted(value)}: invalid syntax")
     return int(moment.timestamp()) * NS_PER_SECOND + moment.microsecond * 1000
+
+
+def _int64(digits: str, function: str) -> int:
+    """A whole number, which must fit 64 bits. Raises Rejected in the words of Go's ``function``."""
+    # By length first: Python refuses to parse thousands of digits.
+    if len(digits.lstrip("+-0")) > 19 or abs(int(digits)) > _MAX_NS:
+        raise Rejected(f"strconv.{function}: parsing {quoted(digits)}: value out of range")
+    return int(digits)
 
 
 def seconds_ns(value: str) -> int:

@@ -6,10 +6,10 @@ import math
 import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from itertools import chain
 
 from aiohttp import web
 
+from services.query.api.forms import parameters
 from tael.errors import Rejected
 from tael.model.series import Matcher
 from tael.promql.parse import parse_selector
@@ -111,15 +111,10 @@ class Form:
 
 async def read(request: web.Request) -> Form:
     """The parameters of a GET, or of a POST with a form. Raises Rejected for a form that is too large."""
-    values: dict[str, list[str]] = {}
     try:
-        posted = await request.post() if request.method == "POST" else {}
+        return Form(await parameters(request))
     except web.HTTPRequestEntityTooLarge as error:
         raise Rejected(f"error parsing form values: {error.text}") from None
-    for name, value in chain(posted.items(), request.query.items()):
-        if isinstance(value, str):
-            values.setdefault(name, []).append(value)
-    return Form(values)
 
 
 def invalid(name: str, problem: str) -> Rejected:

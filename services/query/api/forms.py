@@ -1,0 +1,26 @@
+"""Parameters of a request that may be in the URL, in a form, or in both."""
+
+from __future__ import annotations
+
+from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
+
+from tael.errors import Rejected
+
+# Bytes that are not of the form's charset, an unknown charset, a damaged part, an unknown encoding of one.
+_DAMAGED = (ValueError, LookupError, RuntimeError, HttpProcessingError)
+
+
+async def parameters(request: web.Request) -> dict[str, list[str]]:
+    """Every parameter with its values, those of a POST's form before the URL's. Raises Rejected for a form that cannot be read, and
+    HTTPRequestEntityTooLarge.
+    """
+    found: dict[str, list[str]] = {}
+    try:
+        posted = await request.post() if request.method == "POST" else {}
+    except _DAMAGED as error:
+        raise Rejected(f"the form cannot be read: {error}", where="body", accepted="application/x-www-form-urlencoded in UTF-8") from error
+    for name, value in [*posted.items(), *request.query.items()]:
+        if isinstance(value, str):
+            found.setdefault(name, []).append(value)
+    return found
