@@ -1,5 +1,6 @@
 """JSON of any received value: NaN and infinities, which JSON does not have, are written as strings, as in protobuf's JSON, and halves of
-surrogate pairs, which UTF-8 does not have, are read as U+FFFD; pure."""
+surrogate pairs, which UTF-8 does not have, are read as U+FFFD; pure.
+"""
 
 from __future__ import annotations
 

@@ -182,6 +182,8 @@ async def test_metrics_over_steps(loki: Api) -> None:
             400,
             "max entries limit per query exceeded, limit > max_entries_limit_per_query (10000 > 5000)",
         ),
+        ("query_range", {"query": '{a="b"}', "limit": "9" * 5_000}, 400, f'strconv.Atoi: parsing "{"9" * 5_000}": value out of range'),
+        ("query", {"query": "vector(1)", "time": "9" * 5_000}, 400, f'strconv.ParseInt: parsing "{"9" * 5_000}": value out of range'),
         ("query_range", {"query": '{a="b"}', "direction": "up"}, 400, "invalid direction 'up'"),
         (
             "query_range",
@@ -301,6 +303,14 @@ async def test_status_endpoints(loki: Api) -> None:
     response: Response = await loki.get(f"{LOKI}/drilldown-limits", headers={TENANT_HEADER: "default"})
     assert response.json()["limits"]["volume_enabled"] is True
     assert (await loki.get("/loki/api/v2alpha/tail")).status == 404
+    for path, name in (("rules", "groups"), ("alerts", "alerts")):
+        assert await loki.json(f"/loki-api/prometheus/api/v1/{path}") == {
+            "status": "success",
+            "data": {name: []},
+            "errorType": "",
+            "error": "",
+        }
+        assert await loki.json(f"/prometheus/api/v1/{path}") == {"status": "success", "data": {name: []}}
 
 
 async def test_a_shard_that_is_missing_is_named() -> None:
@@ -310,6 +320,10 @@ async def test_a_shard_that_is_missing_is_named() -> None:
             body = await api.json(f"{LOKI}/{path}", query=query, **RANGE)
             assert body["warnings"] == ["shard-1 did not answer: its lines are missing from this result"]
             assert body["data"]
+        for path in ("index/stats", "detected_labels", "detected_fields", "detected_field/level/values"):
+            body = await api.json(f"{LOKI}/{path}", query='{service_name="job"}', **RANGE)
+            assert body.pop("warnings") == ["shard-1 did not answer: its lines are missing from this result"]
+            assert body
 
 
 @pytest.mark.parametrize("stage", ["", " | logfmt"])

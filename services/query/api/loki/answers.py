@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
 import orjson
@@ -46,8 +46,13 @@ def success(data: object = None, missing: Iterable[str] = ()) -> web.Response:
     body: dict[str, Any] = {"status": "success"}
     if data is not None:
         body["data"] = data
+    return bare(body, missing)
+
+
+def bare(body: Mapping[str, object], missing: Iterable[str] = ()) -> web.Response:
+    """An object without the frame of ``success``; warns in the same way."""
     warnings = [*(f"{name} did not answer: its lines are missing from this result" for name in dict.fromkeys(missing)), *lag_warnings()]
-    return json_of(body | ({"warnings": warnings} if warnings else {}))
+    return json_of({**body, "warnings": warnings} if warnings else body)
 
 
 def categorized(request: web.Request) -> bool:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from aiohttp import web
 
-from services.query.api.family import OPEN, Route
-from services.query.api.loki.answers import json_of, refuse_loki, success
+from services.query.api.family import OPEN, Handler, Route
+from services.query.api.loki.answers import bare, json_of, refuse_loki, success
 from services.query.api.loki.parameters import DEFAULT_LIMIT, Form, read
 from services.query.api.tenant import tenant_of
 from services.query.logql.engine import LogqlEngine, Wanted
@@ -44,6 +44,8 @@ class Explore:
             Route("GET", "/ready", _ready, OPEN),
             Route("GET", "/loki/api/v1/rules", _no_ruler),
             Route("GET", "/api/prom/rules", _no_ruler),
+            # Grafana's alerting asks for these below the data source's URL. At the root they are Prometheus', which is registered earlier.
+            *(Route("GET", f"/prometheus/api/v1/{path}", _nothing(name)) for path, name in (("rules", "groups"), ("alerts", "alerts"))),
         ]
 
     async def fields(self, request: web.Request) -> web.StreamResponse:
@@ -53,7 +55,7 @@ class Explore:
         form.step_ns(form.bounds())
         answer = await self._rows(request, form, form.count("line_limit", DEFAULT_LIMIT))
         found = Fields(answer.value, limit).described()
-        return json_of({"fields": found, "limit": limit} if found else {})
+        return bare({"fields": found, "limit": limit} if found else {}, answer.missing)
 
     async def values(self, request: web.Request) -> web.StreamResponse:
         """The values of one field."""
@@ -61,7 +63,7 @@ class Explore:
         limit = form.count("limit", MOST_FIELDS)
         answer = await self._rows(request, form, form.count("line_limit", DEFAULT_LIMIT))
         found = Fields(answer.value, MOST_FIELDS).values(request.match_info["name"], limit)
-        return json_of({"values": found, "limit": limit} if found else {})
+        return bare({"values": found, "limit": limit} if found else {}, answer.missing)
 
     async def patterns(self, request: web.Request) -> web.StreamResponse:
         """The shapes of the newest lines, with their frequencies."""
@@ -114,6 +116,15 @@ async def _buildinfo(_: web.Request) -> web.StreamResponse:
 
 async def _ready(_: web.Request) -> web.StreamResponse:
     return web.Response(text="ready\n")
+
+
+def _nothing(name: str) -> Handler:
+    """Answers that there are no rules, or alerts: the shape is that of Loki's ruler, errors included."""
+
+    async def answer(_: web.Request) -> web.StreamResponse:
+        return json_of({"status": "success", "data": {name: []}, "errorType": "", "error": ""})
+
+    return answer
 
 
 async def _no_ruler(_: web.Request) -> web.StreamResponse:

@@ -9,7 +9,7 @@ from typing import Final
 from aiohttp import web
 
 from services.query.api.family import Route
-from services.query.api.loki.answers import json_of, seconds, success
+from services.query.api.loki.answers import bare, seconds, success
 from services.query.api.loki.parameters import DEFAULT_LIMIT, Form, read
 from services.query.api.tenant import tenant_of
 from services.query.logql.engine import LogqlEngine, Stream
@@ -76,7 +76,7 @@ class Streams:
         answer = await self._found(request, parse_selector(form.text("query")), form.bounds())
         streams = len(answer.value)
         sizes = {"bytes": sum(stream.bytes for stream in answer.value), "entries": sum(stream.count for stream in answer.value)}
-        return json_of({"streams": streams, "chunks": streams, **sizes})
+        return bare({"streams": streams, "chunks": streams, **sizes}, answer.missing)
 
     async def volume(self, request: web.Request) -> web.StreamResponse:
         """The bytes of streams, by labels."""
@@ -121,9 +121,8 @@ class Streams:
             for name, value in labels.items():
                 found.setdefault(name, set()).add(value)
         shown = {name: values for name, values in found.items() if name in _ALWAYS_SHOWN or not all(map(_ID.fullmatch, values))}
-        if not shown:
-            return json_of({})
-        return json_of({"detectedLabels": [{"label": name, "cardinality": len(values)} for name, values in sorted(shown.items())]})
+        described = [{"label": name, "cardinality": len(values)} for name, values in sorted(shown.items())]
+        return bare({"detectedLabels": described} if described else {}, answer.missing)
 
     async def _labels(self, request: web.Request, form: Form) -> Answer[list[dict[str, str]]]:
         query = form.text("query")
