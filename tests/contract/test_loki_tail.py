@@ -61,6 +61,40 @@ async def test_history_comes_first_and_then_what_is_appended() -> None:
         await eventually(lambda: not bus.queues.get(LOGS))
 
 
+async def test_labels_are_separated_by_their_origin_where_the_client_asks() -> None:
+    """As in the answers to queries, for history and for what comes."""
+    bus = MemoryBus()
+    flagged = {"X-Loki-Response-Encoding-Flags": "categorize-labels"}
+    query = {"query": '{service_name="shop"} | logfmt', "start": str(START_NS - SECOND)}
+    past = MemoryLogs(list(decode_logs([logs_of("shop", wire_log(0, "a=1"))], RECEIVED_NS)))
+    async with (
+        serving(MemorySpans(), logs=past, bus=bus) as api,
+        api.session.ws_connect(api.url + TAIL, headers=flagged, params=query) as socket,
+    ):
+        first = await frame(socket)
+        publish_logs(bus, logs_of("shop", wire_log(5, "a=2")))
+        second = await frame(socket)
+    for body, at, value in ((first, 0, "1"), (second, 5, "2")):
+        extra = {"structuredMetadata": {"detected_level": "unknown"}, "parsed": {"a": value}}
+        assert body == {
+            "streams": [{"stream": {"service_name": "shop"}, "values": [[str(START_NS + at), f"a={value}", extra]]}],
+            "encodingFlags": ["categorize-labels"],
+        }
+
+
+async def test_a_delay_is_counted_from_when_a_line_came() -> None:
+    """And not from when the line before it was sent: the tail would fall further and further behind."""
+    bus = MemoryBus()
+    async with serving(MemorySpans(), bus=bus) as api, connect(api, '{service_name="shop"}', delay_for=1) as socket:
+        await eventually(lambda: bool(bus.queues.get(LOGS)))
+        for at in range(9):
+            publish_logs(bus, logs_of("shop", wire_log(at, f"line {at}")))
+            await asyncio.sleep(0.05)
+        # Nine waits of a second after one another take longer than a frame is waited for.
+        async with asyncio.timeout(5):
+            assert [lines(await frame(socket)) for _ in range(9)] == [[f"line {at}"] for at in range(9)]
+
+
 async def test_a_limit_holds_for_history() -> None:
     async with (
         serving(MemorySpans(), logs=MemoryLogs(list(decode_logs([PAST], RECEIVED_NS))), bus=MemoryBus()) as api,
@@ -75,7 +109,9 @@ async def test_a_metric_query_is_closed_with_a_reason() -> None:
         assert (message.type, message.data, message.extra) == (aiohttp.WSMsgType.CLOSE, 1011, "only log selector is supported")
 
 
-@pytest.mark.parametrize(("query", "parameters"), [("{", {}), ('{a="b"}', {"delay_for": "6"}), ('{a="b"}', {"limit": "0"})])
+@pytest.mark.parametrize(
+    ("query", "parameters"), [("{", {}), ('{a="b"}', {"delay_for": "6"}), ('{a="b"}', {"delay_for": "²"}), ('{a="b"}', {"limit": "0"})]
+)
 async def test_a_bad_request_is_refused_at_the_handshake(query: str, parameters: dict[str, Any]) -> None:
     async with serving(MemorySpans(), bus=MemoryBus()) as api:
         with pytest.raises(aiohttp.WSServerHandshakeError) as refused:

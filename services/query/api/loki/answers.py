@@ -64,15 +64,22 @@ def streams(rows: Sequence[Row], *, categorize: bool) -> dict[str, Any]:
     """The data of a log query: lines grouped by their labels, in the given order."""
     found: dict[frozenset[tuple[str, str]], dict[str, Any]] = {}
     for row in rows:
-        labels = row.stream_labels() if categorize else row.labels()
-        stream = found.setdefault(frozenset(labels.items()), {"stream": labels, "values": []})
-        value: list[Any] = [str(row.timestamp_ns), row.line]
-        if categorize:
-            extra = {"structuredMetadata": row.metadata, "parsed": row.parsed_labels()}
-            value.append({name: held for name, held in extra.items() if held})
-        stream["values"].append(value)
-    data: dict[str, Any] = {"resultType": "streams", "result": list(found.values())}
-    return {**data, "encodingFlags": [CATEGORIZE]} if categorize else data
+        labels, value = line(row, categorize=categorize)
+        found.setdefault(frozenset(labels.items()), {"stream": labels, "values": []})["values"].append(value)
+    return {"resultType": "streams", "result": list(found.values()), **flags(categorize=categorize)}
+
+
+def line(row: Row, *, categorize: bool) -> tuple[dict[str, str], list[Any]]:
+    """The labels of a line's stream, and the line as an element of its ``values``."""
+    if not categorize:
+        return row.labels(), [str(row.timestamp_ns), row.line]
+    extra = {"structuredMetadata": row.metadata, "parsed": row.parsed_labels()}
+    return row.stream_labels(), [str(row.timestamp_ns), row.line, {name: held for name, held in extra.items() if held}]
+
+
+def flags(*, categorize: bool) -> dict[str, list[str]]:
+    """The member by which an answer says how its lines are encoded."""
+    return {"encodingFlags": [CATEGORIZE]} if categorize else {}
 
 
 def value_data(value: Value, steps: Steps, *, instant: bool) -> dict[str, Any]:

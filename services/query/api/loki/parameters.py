@@ -55,7 +55,7 @@ class Form:
             return default
         if not _INTEGER.fullmatch(value):
             raise Rejected(f"strconv.Atoi: parsing {quoted(value)}: invalid syntax")
-        if (number := _int64(value, "Atoi")) <= 0:
+        if (number := int64(value, "Atoi")) <= 0:
             raise Rejected("limit must be a positive value")
         return number
 
@@ -120,7 +120,7 @@ def timestamp_ns(value: str) -> int:
             fraction, whole = math.modf(seconds)
             return int(whole) * NS_PER_SECOND + int(round(fraction * 1000) / 1000 * NS_PER_SECOND)
     if _INTEGER.fullmatch(value):
-        return _int64(value, "ParseInt") * (NS_PER_SECOND if len(value) <= 10 else 1)
+        return int64(value, "ParseInt") * (NS_PER_SECOND if len(value) <= 10 else 1)
     try:
         moment = datetime.fromisoformat(value)
     except ValueError:
@@ -130,7 +130,7 @@ def timestamp_ns(value: str) -> int:
     return int(moment.timestamp()) * NS_PER_SECOND + moment.microsecond * 1000
 
 
-def _int64(digits: str, function: str) -> int:
+def int64(digits: str, function: str) -> int:
     """A whole number, which must fit 64 bits. Raises Rejected in the words of Go's ``function``."""
     # By length first: Python refuses to parse thousands of digits.
     if len(digits.lstrip("+-0")) > 19 or abs(int(digits)) > _MAX_NS:

@@ -8,16 +8,18 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import orjson
 from aiohttp import WSCloseCode, WSMsgType, web
 
 from services.query.api.family import Route
 from services.query.api.live import events
-from services.query.api.loki.parameters import DEFAULT_LIMIT, DEFAULT_SINCE_NS, Form, read
+from services.query.api.loki.answers import categorized, flags, line
+from services.query.api.loki.parameters import DEFAULT_LIMIT, DEFAULT_SINCE_NS, Form, int64, read
 from services.query.api.tenant import tenant_of
 from services.query.live.feed import LiveFeed, Watcher
 from services.query.live.logs import LiveRecord
@@ -62,7 +64,7 @@ class Tail:
             await socket.prepare(request)
             await socket.close(code=WSCloseCode.INTERNAL_ERROR, message=ONLY_LINES.encode())
             return socket
-        framing = _Frames(expr)
+        framing = _Frames(expr, categorize=categorized(request))
         async with self._feed.watch(tenant_of(request), framing.matches, framing) as watcher:
             await socket.prepare(request)
             with contextlib.suppress(ConnectionError):
@@ -86,7 +88,7 @@ class Tail:
         # By time and text, because lines from the WAL have no serial yet by which duplicates could be recognised.
         framing.known = {(row.timestamp_ns, row.line) for row in rows if row.timestamp_ns > options.now_ns - _OVERLAP_NS}
         if rows:
-            await socket.send_str(frame(rows).decode())
+            await socket.send_str(framing.frame(rows).decode())
         async with asyncio.TaskGroup() as group:
             sending = group.create_task(self._live(request, socket, options, framing, watcher), name="loki-tail")
             # Read only to notice that the client is gone; no messages are expected.
@@ -105,7 +107,9 @@ class Tail:
                 return
             text = framing.fresh(event)
             if text:
-                await asyncio.sleep(options.delay_seconds)
+                # From when the lines came: behind a wait for each frame in turn, the tail would fall further and further behind.
+                made_at = event.made_at if isinstance(event, _Frame) else time.monotonic() - options.delay_seconds
+                await asyncio.sleep(max(0.0, made_at + options.delay_seconds - time.monotonic()))
                 await socket.send_str(text)
 
 
@@ -122,17 +126,22 @@ class _TailOptions:
     def read(cls, form: Form, most: int) -> _TailOptions:
         """Read the parameters. Raises Rejected."""
         text = form.text("delay_for")
-        if text and not text.isdigit():
+        if text and not text.isdecimal():
             raise Rejected(f'strconv.Atoi: parsing "{text}": invalid syntax')
-        delay = int(text or 0)
+        delay = int64(text, "Atoi") if text else 0
         if delay > MAX_DELAY_SECONDS:
             raise Rejected(f"delay_for can't be greater than {MAX_DELAY_SECONDS}")
         start = form.instant_ns("start", form.now_ns - DEFAULT_SINCE_NS)
         return cls(start, form.now_ns, min(form.count("limit", DEFAULT_LIMIT), most), delay)
 
 
-class _Early(bytes):
-    """A frame that was made before the history was read, and may have lines of it."""
+class _Frame(bytes):
+    """Lines as they are sent; when they came, by the monotonic clock; and whether that was before the history was read, which may have
+    them.
+    """
+
+    made_at: float
+    early: bool
 
 
 @dataclass(slots=True)
@@ -140,6 +149,7 @@ class _Frames:
     """Runs the query's stages on live records, and encodes the kept lines as frames; implements ``Framing``."""
 
     query: LogQuery
+    categorize: bool = False
     known: set[tuple[int, str]] | None = None
     """Time and text of the lines that were sent as history; None before it was read."""
     heartbeat: bytes = b""
@@ -155,10 +165,20 @@ class _Frames:
         known = self.known
         pipeline = Pipeline(self.query.stages)
         rows = [row for row in (entry(item.record).row() for item in items) if pipeline.keeps(row)]
-        if known is None:
-            return _Early(frame(rows)) if rows else b""
-        new = [row for row in rows if (row.timestamp_ns, row.line) not in known]
-        return frame(new) if new else b""
+        new = [row for row in rows if known is None or (row.timestamp_ns, row.line) not in known]
+        if not new:
+            return b""
+        made = _Frame(self.frame(new))
+        made.made_at, made.early = time.monotonic(), known is None
+        return made
+
+    def frame(self, rows: Iterable[Row]) -> bytes:
+        """A frame with these rows, one stream for each, with all labels, or with those of the stream and the others beside the line."""
+        lines = (line(row, categorize=self.categorize) for row in rows)
+        return self._encoded([{"stream": labels, "values": [value]} for labels, value in lines])
+
+    def _encoded(self, streams: list[Any]) -> bytes:
+        return orjson.dumps({"streams": streams, **flags(categorize=self.categorize)})
 
     def dropped(self, count: int) -> bytes:
         """A frame about dropped lines. Loki names each entry that it dropped; here only their number is known."""
@@ -170,14 +190,9 @@ class _Frames:
 
     def fresh(self, event: bytes) -> str:
         """A frame without lines that were already sent as history; empty if none are left."""
-        if not isinstance(event, _Early) or not self.known:
+        if not isinstance(event, _Frame) or not event.early or not self.known:
             return event.decode()
         streams = [
             one for one in orjson.loads(event.decode())["streams"] if (int(one["values"][0][0]), one["values"][0][1]) not in self.known
         ]
-        return orjson.dumps({"streams": streams}).decode() if streams else ""
-
-
-def frame(rows: Iterable[Row]) -> bytes:
-    """A frame with these rows, one stream for each, with all labels."""
-    return orjson.dumps({"streams": [{"stream": row.labels(), "values": [[str(row.timestamp_ns), row.line]]} for row in rows]})
+        return self._encoded(streams).decode() if streams else ""
