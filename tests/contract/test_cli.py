@@ -18,9 +18,9 @@ from tael.model.signals import LOGS, TRACES
 from tael.runtime.config import Address
 from tael.runtime.http import serve
 from tests.support.doubles import MemorySpans
-from tests.support.hotnode import free_port
 from tests.support.live import MemoryBus, publish_logs, publish_spans
 from tests.support.otlp import eventually
+from tests.support.ports import free_port
 from tests.support.query import CLUSTER, serving, with_a_stalled_shard
 from tests.support.storage import logs_of, model_of, new_trace_id, of_service, wire_log, wire_span
 

@@ -16,8 +16,8 @@ from tests.support.cold_shard import Cold, finish
 from tests.support.databases import MakeNode
 from tests.support.faulty_store import FaultyStore, faulty
 from tests.support.objects import ObjectServer, object_settings
+from tests.support.ports import free_port
 from tests.support.storage import of_service, open_tier, wire_span
-from tests.support.suite import free_port
 
 
 @pytest.fixture

@@ -16,7 +16,8 @@ from typing import Any
 import pytest
 
 from services.hotnode.guard import check_statement, rules_for
-from tests.support.hotnode import ClickHouse, HotNode, free_port
+from tests.support.hotnode import ClickHouse, HotNode
+from tests.support.ports import free_port
 
 PASSWORD = "only-the-suite-knows"
 S3 = "http://127.0.0.1:8333"

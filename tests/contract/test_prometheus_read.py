@@ -21,10 +21,11 @@ from tael.pb.remote_read_pb2 import LabelMatcher, Query, ReadRequest, ReadRespon
 from tael.pb.remote_write_pb2 import SeriesV1
 from tael.vectors.histograms import text as histogram_text
 from tests.support.doubles import MemorySpans
+from tests.support.ports import free_port
 from tests.support.prometheus import ask
 from tests.support.query import Api, serving
 from tests.support.series import MemorySeries
-from tests.support.suite import free_port, until
+from tests.support.suite import until
 
 T0 = 1_790_002_800
 PROMETHEUS = shutil.which("prometheus")

@@ -20,7 +20,8 @@ from typing import Any
 import pytest
 
 from tests.peers.conftest import lacking, query_metrics
-from tests.support.suite import Suite, free_port, until
+from tests.support.ports import free_port
+from tests.support.suite import Suite, until
 
 _PAGE = """\
 # HELP shop_requests_total Requests by route.

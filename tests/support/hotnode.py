@@ -15,7 +15,6 @@ from __future__ import annotations
 import http.client
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -32,15 +31,9 @@ import pytest
 import urllib3
 
 from tests.support.objects import object_settings
+from tests.support.ports import free_port
 
 _START_SECONDS = 30.0
-
-
-def free_port() -> int:
-    """A port of 127.0.0.1 that is free now."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
 
 
 class HotNode:

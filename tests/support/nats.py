@@ -16,7 +16,8 @@ from nats.aio.client import Client
 
 from tael.runtime.nats import connection
 from tael.runtime.settings import NatsSettings
-from tests.support.suite import free_port, until
+from tests.support.ports import free_port
+from tests.support.suite import until
 
 _PROGRAM = Path(sys.executable).with_name("nats-server")
 

@@ -14,7 +14,8 @@ from typing import Any, Self
 
 from tael.runtime.settings import NatsSettings
 from tests.support.nats import NatsServer
-from tests.support.suite import free_port, until
+from tests.support.ports import free_port
+from tests.support.suite import until
 
 _NODES = 3
 _NETWORK = "10.231.77"

@@ -19,7 +19,8 @@ from services.serve.configs import s3_identities
 from services.serve.plan import S3_GRPC_OFFSET
 from tael.objects import MinioObjectStore
 from tael.runtime.settings import ObjectStoreSettings
-from tests.support.suite import free_port, until
+from tests.support.ports import HIGH, free_port
+from tests.support.suite import until
 
 _PROGRAM = Path(sys.executable).with_name("weed")
 _KEY, _SECRET, _BUCKET = "tael", "<secret> & key", "tael"
@@ -49,7 +50,7 @@ class ObjectServer:
         port = int(self.url.rpartition(":")[2])
         ports = {"s3.port": port} | {name: free_port() for name in ("filer.port", "master.port", "volume.port")}
         ports |= {f"{name}.grpc": free_port() for name in tuple(ports)} | {"metricsPort": free_port()}
-        admin = until(lambda: port if (port := free_port()) + S3_GRPC_OFFSET < 1 << 16 else None, "a port")
+        admin = free_port(HIGH - S3_GRPC_OFFSET)
         ports |= {"admin.port": admin, "admin.port.grpc": admin + S3_GRPC_OFFSET}
         flags = [f"-{name}={number}" for name, number in ports.items()]
         flags += [f"-dir={self._directory / 'objects'}", "-ip=127.0.0.1", "-ip.bind=127.0.0.1", f"-s3.config={identities}"]

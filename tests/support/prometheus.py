@@ -18,7 +18,8 @@ import numpy as np
 
 from tael.model.series import Floats, Labels, Longs
 from tael.pb.remote_write_pb2 import RequestV1, SeriesV1
-from tests.support.suite import free_port, until
+from tests.support.ports import free_port
+from tests.support.suite import until
 
 _SERIES_A_REQUEST = 500
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -17,14 +16,9 @@ from typing import Any, Self, TypeVar
 
 import psutil
 
+from tests.support.ports import free_port
+
 T = TypeVar("T")
-
-
-def free_port() -> int:
-    """A port that is free now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def until(check: Callable[[], T | None], what: str, seconds: float = 30.0, pause: float = 0.05) -> T:
@@ -68,7 +62,11 @@ class Suite:
         """Start and wait until everything is ready."""
         with self.log_path.open("ab") as log:
             self._process = subprocess.Popen([sys.executable, "-m", "services", "serve"], env=self._env, stdout=log, stderr=log)
-        until(self._ready_or_dead, "the suite to be ready", 90)
+        try:
+            until(self._ready_or_dead, "the suite to be ready", 90)
+        except AssertionError:
+            self.stop()
+            raise
         return self
 
     def __enter__(self) -> Self:

@@ -17,7 +17,8 @@ from typing import Any
 import pytest
 
 from tests.support.nats import NatsServer
-from tests.support.suite import free_port, until
+from tests.support.ports import free_port
+from tests.support.suite import until
 
 pytestmark = pytest.mark.system
 

@@ -25,7 +25,7 @@ from services.serve.settings import ServeSettings
 from tael.errors import BadSettings
 from tael.runtime.config import load
 from tael.runtime.service import Stop
-from tests.support.suite import free_port
+from tests.support.ports import free_port
 
 pytestmark = pytest.mark.system
 

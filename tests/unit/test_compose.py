@@ -17,7 +17,7 @@ from services.serve.settings import ServeSettings
 from services.wiring import all_settings
 from tael.runtime.config import PREFIX, load
 from tests.support.deploy import DEPLOY, compose, filled, known_settings, model_of, pinned, rendered
-from tests.support.suite import free_port
+from tests.support.ports import free_port
 
 SERVICES = {"coordinator", "ingest", "query", "compactor"}
 OVERRIDES = ("docker-compose.offline.yml", "docker-compose.seaweedfs.yml", "docker-compose.cluster.yml", "docker-compose.nats.yml")
