@@ -183,7 +183,15 @@ class TieredTables:
         if places.rolling:
             rolling = f"SELECT {_listed(columns)} FROM {found[0].sql}_rolling WHERE {_partitions(places.rolling)}"  # noqa: S608  # see above
             found.append(Rows(f"({rolling})"))
-        return [*found, *(Rows(f"({self._cold(one.files, columns, where=one.condition)})", in_files=True) for one in cold)]
+        return [*found, *(Rows(f"({self._cold_branch(one, columns)})", in_files=True) for one in cold)]
+
+    def _cold_branch(self, branch: Branch, columns: Columns) -> str:
+        rows = self._cold(branch.files, columns)
+        if branch.files[0].table != "payloads":
+            return rows
+        # Columns that are constants need a SELECT around them: without it the engine fails on conditions with sizes that do not match.
+        where = f" WHERE {branch.condition}" if branch.ranges else ""
+        return f"SELECT {_listed(columns)} FROM ({rows}){where}"  # noqa: S608  # see above
 
     def merged(self, table: str, where: object, tenant: str, time_range: TimeRange = ALL_TIME) -> str:
         """See Source. Of rows with the same key, the hot table's counts before the rolling table's, and that before files', of which the
@@ -260,13 +268,13 @@ class TieredTables:
             raise PagesMissing(table, time_range)
         return Places(rolling, tuple(manifest.files(table, tenant, time_range)))
 
-    def _cold(self, files: Sequence[ColdFile], columns: Columns, *, also: str = "", more: Columns = (), where: str = "") -> str:
+    def _cold(self, files: Sequence[ColdFile], columns: Columns, *, also: str = "", more: Columns = ()) -> str:
         """The rows of these files, as a SELECT for use in parentheses."""
         # Refused rather than cut: an answer from some of the files would be wrong without showing it.
         if len(files) > MAX_FILES:
             raise TooLarge(f"the range has {len(files)} files", where="time range", accepted=f"{MAX_FILES} files at once: {_SHORTER}")
         self.trail.opened.update(file.key for file in files)
-        return cold_rows(self._bucket_url, files, columns, also=also, more=more, where=where)
+        return cold_rows(self._bucket_url, files, columns, also=also, more=more)
 
 
 def _used(columns: Columns, used: str) -> Columns:
@@ -280,13 +288,12 @@ def _listed(columns: Columns) -> str:
     return ", ".join(f"`{name}`" for name, _ in columns)
 
 
-def cold_rows(bucket_url: str, files: Sequence[ColdFile], columns: Columns, *, also: str = "", more: Columns = (), where: str = "") -> str:
+def cold_rows(bucket_url: str, files: Sequence[ColdFile], columns: Columns, *, also: str = "", more: Columns = ()) -> str:
     """The rows of files of one table, as a SELECT for use in parentheses."""
     url = bucket_url + _keys([file.key for file in files])
     structure = parquet.structure([*columns, *more])
     read = _payload_columns(files, columns) if files[0].table == "payloads" else parquet.read(files[0].table, columns)
-    only = f" WHERE {where}" if where else ""
-    return f"SELECT {read}{also} FROM s3('{url}', 'Parquet', {structure}){only} {_SETTINGS}"  # noqa: S608  # see above
+    return f"SELECT {read}{also} FROM s3('{url}', 'Parquet', {structure}) {_SETTINGS}"  # noqa: S608  # see above
 
 
 def _by_hour(files: Sequence[ColdFile]) -> list[Sequence[ColdFile]]:
