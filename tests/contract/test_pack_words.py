@@ -162,3 +162,10 @@ async def test_packs_of_an_older_release_are_read(tier: HotTier, monkeypatch: py
     await say(tier, b"alpha gamma")
     assert [file.words > 0 for file in await packs(tier)] == [False, True]
     assert [await count(tier, text) for text in ("alpha", "beta", "gamma", "delta")] == [2, 1, 1, 0]
+
+
+async def test_packs_are_searched_and_read_beside_payloads_that_are_hot(tier: HotTier) -> None:
+    """Their branch of the statement has constants where the hot table's has columns."""
+    await say(tier, b"needle in the past")
+    await say(tier, b"needle of today", roll=False)
+    assert await count(tier, "needle") == 2
