@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
 from contextlib import aclosing
 from typing import Any, Final
 
@@ -29,21 +29,25 @@ from tael.storage.clickhouse.traceql.counting import MANY, ValueCounts
 from tael.storage.clickhouse.traceql.statements import widened
 from tael.storage.clickhouse.traceql.suggest import Suggestions
 from tael.storage.clickhouse.traceql.sums import sums_by_labels
-from tael.storage.clickhouse.traceql.traces import AT_ONCE, LIMITS, TraceBlocks
+from tael.storage.clickhouse.traceql.traces import AT_ONCE, LIMITS, SAMPLE_NS, TraceBlocks
 from tael.storage.gather import Part
 from tael.traceql import comparison
 from tael.traceql.ast import Compare, Field, Intrinsic, MetricsAggregate, Named, Pipeline, Query, ScalarFilter, Scope, Static, Type
 from tael.traceql.metrics import Accumulator, Grid, Labels, Sums
-from tael.traceql.needs import HasSpan, fields, listed, span_predicate, trace_test
+from tael.traceql.needs import AllOf, HasSpan, fields, listed, span_predicate, trace_test
 from tael.traceql.results import FoundTrace, find, newest_first
 from tael.traceql.spans import SERVICE, Block
 from tael.traceql.spansets import matched
 
 _FIRST_WINDOW_NS: Final = 120 * NS_PER_SECOND
+_FIRST_PIECE_NS: Final = 10 * NS_PER_SECOND
+"""The last part of the first window, which is read by itself where traces have to pass several tests."""
 _GROWTH: Final = 32
 """How much longer the window is that follows one without a trace."""
 _PAGE: Final = 100
 """How many traces are read at once if no more are wanted."""
+_FEW: Final = 20
+"""How many at least where all of them are known to match."""
 _LARGEST_PAGE: Final = 500
 MANY_SPANS: Final = 200_000
 """Beyond this many spans in a range, names of tags are those recorded while spans were written (from about one span in eight)."""
@@ -83,13 +87,15 @@ class ClickHouseSpansets:
         named = [*_SHOWN, *(field for field in fields(query) if field not in _SHOWN)]
         # What is common is found in the newest window, to which what starts after the range is added.
         around, seen = widened(time_range), set[bytes]()
-        newest = Newest(TimeRange(around.start_ns, time_range.end_ns), _FIRST_WINDOW_NS, _GROWTH)
+        length = await self._first_window(tenant, query, time_range, limit)
+        newest = Newest(TimeRange(around.start_ns, time_range.end_ns), length, _GROWTH)
         while len(found) < limit and (window := newest.next()) is not None:
             before, first = len(found), window.end_ns == time_range.end_ns
             if first:
                 window = TimeRange(window.start_ns, around.end_ns)
-            size = min(max(limit - before, _PAGE), _LARGEST_PAGE)
-            async with aclosing(self._candidates(tenant, query, window, size, first=first)) as pages:
+            size, newest_only = min(limit - before, _LARGEST_PAGE), first and length == _FIRST_WINDOW_NS
+            candidates = self._candidates(tenant, query, window, size, until_ns=time_range.end_ns, newest_only=newest_only)
+            async with aclosing(candidates) as pages:
                 async for page in pages:
                     fresh = [trace_id for trace_id in page if trace_id not in seen]
                     seen.update(fresh)
@@ -99,6 +105,18 @@ class ClickHouseSpansets:
                         break
             newest.had(len(found) - before, limit - len(found))
         return Answer(sorted(found, key=newest_first)[:limit])
+
+    async def _first_window(self, tenant: str, query: Query, time_range: TimeRange, limit: int) -> int:
+        """How long the first window is: longer where traces have to pass several tests, of which one is passed by too few spans."""
+        test = trace_test(query.pipeline)
+        if not isinstance(test, AllOf):
+            return _FIRST_WINDOW_NS
+        last = TimeRange(max(time_range.start_ns, time_range.end_ns - SAMPLE_NS), time_range.end_ns)
+        _, fewest = await self._traces.rarest(tenant, test, last)
+        if fewest is None or fewest * _FIRST_WINDOW_NS >= limit * SAMPLE_NS:
+            return _FIRST_WINDOW_NS
+        # Twice the estimate, as in Newest; no span at all counts as half of one.
+        return 2 * limit * SAMPLE_NS // fewest if fewest else 4 * limit * SAMPLE_NS
 
     async def sum_spans(
         self, tenant: str, query: Query, function: MetricsAggregate, grid: Grid, max_series: int, exemplars: int
@@ -258,37 +276,60 @@ class ClickHouseSpansets:
             await asyncio.to_thread(into.add, spans, mask)
 
     async def _candidates(
-        self, tenant: str, query: Query, window: TimeRange, size: int, *, first: bool
+        self, tenant: str, query: Query, window: TimeRange, size: int, *, until_ns: int, newest_only: bool
     ) -> AsyncGenerator[list[bytes], None]:
-        """Pages of at most ``size`` traces of a window that may match.
+        """Pages of traces of a window that may match, for ``size`` that match and begin before an instant.
 
         Where one span says that its trace may match, most do; where spans must be related, many of the traces that have them do not, so
         that is found out first, for all of the window at once.
         """
         test = trace_test(query.pipeline)
-        alone = isinstance(test, HasSpan) and not any(isinstance(stage, ScalarFilter) for stage in query.pipeline.stages)
-        pages = self._traces.pages(tenant, query, window, size) if alone else self._related(tenant, query, window, size, first=first)
-        async for page in pages:
+        if isinstance(test, HasSpan) and not any(isinstance(stage, ScalarFilter) for stage in query.pipeline.stages):
+            async for page in self._traces.pages(tenant, query, window, max(size, _PAGE)):
+                yield page
+            return
+        rest: list[tuple[int, bytes]] = []
+        for piece in _divided(window, until_ns) if newest_only and isinstance(test, AllOf) else [window]:
+            rest += await self._related(tenant, query, piece, newest_only=newest_only)
+            # A trace that began before the piece may be older than some that are found in the next one.
+            since_ns = piece.start_ns if piece.start_ns > window.start_ns else 0
+            sure = [one for one in rest if since_ns <= one[0] < until_ns]
+            rest = [one for one in rest if not since_ns <= one[0] < until_ns]
+            for page in _pages(sure, max(size, _FEW)):
+                yield page
+        # Of what began after the range, only a trace is wanted that has another part long before it.
+        for page in _pages(rest, _LARGEST_PAGE):
             yield page
 
-    async def _related(self, tenant: str, query: Query, window: TimeRange, size: int, *, first: bool) -> AsyncIterator[list[bytes]]:
-        """The traces of which the pipeline leaves something, those that began last first.
+    async def _related(self, tenant: str, query: Query, window: TimeRange, *, newest_only: bool) -> list[tuple[int, bytes]]:
+        """When they began, as far as is known, and ids of the traces of which the pipeline leaves something.
 
-        Traces without a span in the ``first`` window, the newest one, are left to the older windows. Of a trace that has spans on both
+        Traces without a span in the window, if it is one of the newest, are left to the older windows. Of a trace that has spans on both
         sides of an older window, and none in it, it may be the only window that is near enough to both.
         """
         found: list[tuple[int, bytes]] = []
-        async for spans, mask in self._traces.matching(tenant, query, window, only_inside=first):
+        async for spans, mask in self._traces.matching(tenant, query, window, only_inside=newest_only):
             starts, _ = spans.trace_bounds_ns
-            found += [(-int(starts[trace]), spans.trace_ids[trace]) for trace in np.unique(spans.trace[mask]).tolist()]
-        ids = [trace_id for _, trace_id in sorted(found)]
-        for at in range(0, len(ids), size):
-            yield ids[at : at + size]
+            found += [(int(starts[trace]), spans.trace_ids[trace]) for trace in np.unique(spans.trace[mask]).tolist()]
+        return found
 
 
 def _range_of(grid: Grid) -> TimeRange:
     first, last = grid.range_ns
     return TimeRange(max(0, first + 1), last + 1)
+
+
+def _divided(window: TimeRange, until_ns: int) -> list[TimeRange]:
+    """The newest window with its last seconds before an instant, which are enough for what is frequent, as a piece of its own."""
+    middle = until_ns - _FIRST_PIECE_NS
+    return [TimeRange(middle, window.end_ns), TimeRange(window.start_ns, middle)] if window.start_ns < middle else [window]
+
+
+def _pages(found: Sequence[tuple[int, bytes]], size: int) -> Iterator[list[bytes]]:
+    """Ids, those that began last first."""
+    ids = [trace_id for _, trace_id in sorted(found, key=lambda one: (-one[0], one[1]))]
+    for at in range(0, len(ids), size):
+        yield ids[at : at + size]
 
 
 def _add(spans: Block, query: Query, into: Accumulator) -> None:

@@ -131,13 +131,15 @@ def read_traces(
 
 @dataclass(frozen=True, slots=True)
 class Candidates:
-    """The traces that pass a test by their spans in a range, and that have any span in a ``window`` of it, if there is one; of these, the
-    ``part``-th of ``parts`` by a hash of their id.
+    """The traces that pass a test by their spans in a range, and that have any span in a ``window`` of it or are ``among`` some, if there
+    are such; of these, the ``part``-th of ``parts`` by a hash of their id. Traces ``without`` which these are not complete in the range.
     """
 
     test: TraceTest
     time_range: TimeRange
     window: TimeRange | None = None
+    among: tuple[bytes, ...] = ()
+    without: frozenset[bytes] = frozenset()
     part: int = 0
     parts: int = 1
 
@@ -180,6 +182,18 @@ def is_of_any(test: TraceTest) -> bool:
     return (all if isinstance(test, AllOf) else any)(is_of_any(part) for part in test.parts)
 
 
+def find_cut(source: Source, tenant: str, window: TimeRange, near: TimeRange, around: TimeRange, limit: int) -> Statement:
+    """At most ``limit`` ids, in hex, of traces with a span in the window and another one that is ``around`` it but not ``near``."""
+    where = Conditions(tenant)
+    where.within("start_time", around)
+    where.add(
+        f"(start_time < {instant('near_start')} OR start_time >= {instant('near_end')})", near_start=near.start_ns, near_end=near.end_ns
+    )
+    inside = _inside(source, tenant, window, where)
+    sql = f"SELECT DISTINCT hex(trace_id)\nFROM {source.rows('spans', tenant, around)}\nWHERE {where}\n  AND {inside}\nLIMIT {{limit:UInt64}}"  # names of ours and parameters
+    return Statement(sql, {**where.parameters, "limit": limit})
+
+
 def find_longer(source: Source, tenant: str, wanted: Candidates, trace_ids: Sequence[bytes] = ()) -> Statement:
     """The ids, in hex, of these traces, or of all candidates, that have spans outside of the range, within a day."""
     where = _within(tenant, wanted)
@@ -208,14 +222,22 @@ def _within(tenant: str, wanted: Candidates) -> Conditions:
 
 def _is_candidate(source: Source, tenant: str, wanted: Candidates, where: Conditions) -> str:
     """The condition that a trace is one of the candidates, whose spans satisfy ``where``."""
-    of_window = ""
+    first = ""
     if wanted.window is not None:
-        inside = Conditions(tenant)
-        inside.within("start_time", wanted.window, "window_start", "window_end")
-        where.parameters |= inside.parameters
-        of_window = f"trace_id IN (SELECT trace_id FROM {source.rows('spans', tenant, wanted.window)} WHERE {inside})"  # noqa: S608  # names of ours and parameters
+        first = _inside(source, tenant, wanted.window, where)
+    elif wanted.among:
+        first = _AMONG
+        where.parameters["trace_ids"] = [trace_id.hex() for trace_id in wanted.among]
     spans = f"FROM {source.rows('spans', tenant, wanted.time_range)}\n    WHERE {where}"
-    return _passing(wanted.test, spans, where.parameters, of_window) or "true"
+    return _passing(wanted.test, spans, where.parameters, first) or "true"
+
+
+def _inside(source: Source, tenant: str, window: TimeRange, where: Conditions) -> str:
+    """The condition that a trace has a span in the window; its parameters are added to ``where``."""
+    inside = Conditions(tenant)
+    inside.within("start_time", window, "window_start", "window_end")
+    where.parameters |= inside.parameters
+    return f"trace_id IN (SELECT trace_id FROM {source.rows('spans', tenant, window)} WHERE {inside})"  # noqa: S608  # names of ours and parameters
 
 
 def _passing(test: TraceTest, spans: str, parameters: dict[str, Any], also: str = "") -> str:

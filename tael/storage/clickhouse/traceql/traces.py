@@ -24,10 +24,11 @@ from tael.storage.clickhouse.query_builder import trace_hours
 from tael.storage.clickhouse.source import Source
 from tael.storage.clickhouse.traceql import statements
 from tael.storage.clickhouse.traceql.blocks import block, has_unknown_service, known_filters, traces_with_copies
+from tael.storage.clickhouse.traceql.rarest import count_passing, rarest_first
 from tael.storage.clickhouse.traceql.statements import After, Candidates
 from tael.traceql.ast import Named, Query
 from tael.traceql.columns import Mask
-from tael.traceql.needs import HasSpan, TraceTest, exact_filters, fields, listed, lists_in, lower, trace_test
+from tael.traceql.needs import AllOf, HasSpan, TraceTest, exact_filters, fields, listed, lists_in, lower, trace_test
 from tael.traceql.spans import Block
 from tael.traceql.spansets import matched
 from tael.traceql.structure import ORPHAN
@@ -38,6 +39,9 @@ _SORTED: Final = {**_SETTINGS, "max_block_size": 250_000, "preferred_block_size_
 """Large blocks for what is sorted: merging many small ones costs more than sorting them."""
 AT_ONCE: Final = replace(LIMITS, steps=False)
 """For conditions on narrow columns, which most granules have a row for: they are tested together."""
+_NEAR_NS: Final = 10 * NS_PER_SECOND
+SAMPLE_NS: Final = 10 * NS_PER_SECOND
+"""The spans of so long are counted to learn which are rare."""
 _PAGE: Final = 100
 _SPANS_OF_A_PART: Final = 1_000_000
 _IDS_AT_ONCE: Final = 2_000
@@ -62,14 +66,12 @@ class TraceBlocks:
         count if they start up to five minutes outside of the range. If one of these has a parent that is not among them, all spans of the
         trace that started within a day count.
         """
-        around = statements.widened(time_range)
-        window = time_range if only_inside and self._source.in_table("spans", around) else None
-        parts = [Candidates(trace_test(query.pipeline), around, window)]
+        parts = await self._parts(tenant, trace_test(query.pipeline), time_range, only_inside=only_inside)
         if statements.is_of_any(parts[0].test):
             ((count,),) = await self._rows(statements.count_spans(self._source, tenant, time_range))
             if int(count) > 2 * _SPANS_OF_A_PART:
                 # Every trace is a candidate, so it is known before the first statement that it would be too large.
-                parts = list(_divided(parts[0], 1 + int(count) // _SPANS_OF_A_PART))
+                parts = [one for part in parts for one in _divided(part, 1 + int(count) // _SPANS_OF_A_PART)]
         while parts:
             part = parts.pop()
             try:
@@ -78,12 +80,45 @@ class TraceBlocks:
                 # Nothing of this part was yielded yet, so its traces come only from its divisions.
                 parts += _divided(part, 4)
                 continue
-            far = list(dict.fromkeys([*await self._longer(tenant, spans, part), *again]))
+            far = [one for one in dict.fromkeys([*await self._longer(tenant, spans, part), *again]) if one not in part.without]
             # The traces that reach beyond the range are left out here, and follow whole.
-            yield spans, await asyncio.to_thread(_matched, query, spans, far)
+            yield spans, await asyncio.to_thread(_matched, query, spans, [*far, *part.without])
             for page in range(0, len(far), _PAGE):
                 for whole in await self.of(tenant, far[page : page + _PAGE], list(fields(query))):
                     yield whole, await asyncio.to_thread(matched, query.pipeline, whole)
+
+    async def _parts(self, tenant: str, test: TraceTest, time_range: TimeRange, *, only_inside: bool) -> list[Candidates]:
+        """The candidates of ``matching``, in parts.
+
+        A second test reads the ids of all spans again. So then the rarest is made first; and as most traces with a span in a short range
+        are short too, their spans are read from little more than the range, and only those of the others from all that is around it.
+        """
+        around = statements.widened(time_range)
+        inside = only_inside and self._source.in_table("spans", around)
+        if not isinstance(test, AllOf):
+            return [Candidates(test, around, time_range if inside else None)]
+        if not inside:
+            middle = (time_range.start_ns + time_range.end_ns) // 2
+            return [Candidates((await self.rarest(tenant, test, TimeRange(middle, time_range.end_ns)))[0], around)]
+        near = TimeRange(max(around.start_ns, time_range.start_ns - _NEAR_NS), min(around.end_ns, time_range.end_ns + _NEAR_NS))
+        found = await self._rows(statements.find_cut(self._source, tenant, time_range, near, around, _IDS_AT_ONCE + 1), AT_ONCE)
+        if len(found) > _IDS_AT_ONCE:
+            return [Candidates(test, around, time_range)]
+        cut = tuple(bytes.fromhex(bytes(trace_id).decode()) for (trace_id,) in found)
+        short = Candidates(test, near, time_range, without=frozenset(cut))
+        return [Candidates(test, around, among=cut), short] if cut else [short]
+
+    async def rarest(self, tenant: str, test: TraceTest, time_range: TimeRange) -> tuple[TraceTest, int | None]:
+        """The test with its rarest parts first, and how many spans pass the rarest one in the first SAMPLE_NS of a range; None if there are
+        no spans, or not where counting is cheap.
+        """
+        sample = TimeRange(time_range.start_ns, min(time_range.end_ns, time_range.start_ns + SAMPLE_NS))
+        if not self._source.in_table("spans", sample):
+            return test, None
+        ((spans, *counts),) = await self._rows(count_passing(self._source, tenant, test, sample))
+        # A wrong guess costs time but no exactness.
+        found, fewest = rarest_first(test, [int(count) for count in counts])
+        return found, fewest if int(spans) else None
 
     async def _candidates(self, tenant: str, query: Query, part: Candidates) -> tuple[Block, list[bytes]]:
         """The spans of the part, and the traces in which some span occurs more than once. The store evaluates the filters, unless a
