@@ -13,10 +13,11 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span as WireSpan
 
 from tael.cold.files import hour_of
 from tael.model.histogram import Histograms
-from tael.model.predicate import EVERYTHING
+from tael.model.predicate import EVERYTHING, Or, intrinsic
+from tael.model.predicate import Compare as Equals
 from tael.model.series import Exemplar, GridRequest, Matcher, Samples, Selection, labels_of
 from tael.model.time import TimeRange
-from tael.storage.api import Answer, LogCounts
+from tael.storage.api import Answer, LogCounts, LogQuery, SpanQuery
 from tael.storage.clickhouse.series.reader import ClickHouseSeries
 from tael.storage.clickhouse.span_counts import ClickHouseSpanCounts
 from tael.storage.merged import MergedSpanCounts
@@ -117,6 +118,24 @@ def questions(tier: HotTier) -> Mapping[str, Ask]:
     }
 
 
+def impossible(tier: HotTier) -> Mapping[str, Ask]:
+    """Questions whose condition no row can satisfy, of which some are the constant false."""
+    steps, no_time = Grid(DAY.start_ns, 600 * S, 13), TimeRange(DAY.start_ns, DAY.start_ns)
+    short, nothing = parse('{ trace:id = "zz" }'), Or(())
+    of_short_id = Equals(intrinsic("trace_id"), "=", b"zz")
+    return {
+        "spans": lambda: tier.reader.find_spans("t1", SpanQuery(DAY, of_short_id, 7)),
+        "spans of nothing": lambda: tier.reader.find_spans("t1", SpanQuery(DAY, nothing, 7)),
+        "spans in no time": lambda: tier.reader.find_spans("t1", span_query(no_time)),
+        "logs": lambda: tier.logs.find_logs("t1", LogQuery(DAY, of_short_id, 7)),
+        "logs in no time": lambda: tier.logs.find_logs("t1", log_query(no_time)),
+        "counts of logs": lambda: tier.logs.count_logs("t1", LogCounts(DAY, predicate=of_short_id), 100),
+        "traces": lambda: tier.spansets.find_traces("t1", short, DAY, 5, 3),
+        "sums": lambda: tier.spansets.sum_spans("t1", short, MetricsAggregate("rate", by=(parse_field("name"),)), steps, 100, 0),
+        "values of a tag": lambda: tier.spansets.tag_values("t1", of_short_id, DAY, parse_field("name"), 100),
+    }
+
+
 async def _sorted(asked: Awaitable[Answer[list[Any]]]) -> Answer[Any]:
     answer = await asked
     added: dict[Any, tuple[int, int]] = {}
@@ -174,6 +193,9 @@ async def test_every_reader_answers_as_before(tier: HotTier) -> None:
         found = await answers(tier)
         for name, text in hot.items():
             assert found[name] == text, name
+        for name, ask in impossible(tier).items():
+            answer = await ask()
+            assert (answer.missing, len(answer.value)) == ((), 0), name
 
 
 async def test_a_sample_that_came_late_replaces_the_cold_one(tier: HotTier) -> None:

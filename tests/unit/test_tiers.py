@@ -91,10 +91,10 @@ def test_only_columns_that_a_statement_uses_are_read() -> None:
         hot, rolling, cold = source.rows("spans", "t1", hours(0, 9), used=used).split("\n  UNION ALL ")
         assert hot == f"(SELECT {listed} FROM tael.spans"
         assert rolling.startswith(f"(SELECT {listed} FROM tael.spans_rolling ")
-        assert cold.startswith(f"(SELECT {listed} FROM s3(")
+        assert cold.startswith(f"SELECT {listed} FROM (SELECT {listed} FROM s3(")
         each = source.each("spans", "t1", used, hours={HOUR, HOUR + 2 * HOUR_NS})
         assert [one.in_files for one in each] == [False, False, True]
-        assert [each[0].sql, each[1].sql, f"{each[2].sql})"] == ["tael.spans", rolling, cold]
+        assert [each[0].sql, each[1].sql, f"SELECT {listed} FROM {each[2].sql})"] == ["tael.spans", rolling, cold]
 
 
 def test_a_generation_that_begins_like_another() -> None:

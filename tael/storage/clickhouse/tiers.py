@@ -175,7 +175,12 @@ class TieredTables:
     def _rows(self, table: str, places: Places, cold: Sequence[Branch], used: str = "") -> str:
         columns = _used(self._columns.get(table, ()), used)
         hot, *others = self._each(table, places, cold, columns)
-        return f"({_union([f'SELECT {_listed(columns)} FROM {hot.sql}', *(one.sql for one in others)])})" if others else hot.sql  # noqa: S608  # see above
+        if not others:
+            return hot.sql
+        # Beside a table, files need a SELECT around them: without it the engine fails on a condition that is constant, such as false or one
+        # on a constant column, with sizes that do not match.
+        select = f"SELECT {_listed(columns)} FROM"
+        return f"({_union([f'{select} {hot.sql}', *(f'{select} {one.sql}' if one.in_files else one.sql for one in others)])})"
 
     def _each(self, table: str, places: Places, cold: Sequence[Branch], columns: Columns) -> list[Rows]:
         """The hot table, and the other places as a SELECT of the columns, in parentheses, without which its settings would be ignored."""
@@ -187,11 +192,7 @@ class TieredTables:
 
     def _cold_branch(self, branch: Branch, columns: Columns) -> str:
         rows = self._cold(branch.files, columns)
-        if branch.files[0].table != "payloads":
-            return rows
-        # Columns that are constants need a SELECT around them: without it the engine fails on conditions with sizes that do not match.
-        where = f" WHERE {branch.condition}" if branch.ranges else ""
-        return f"SELECT {_listed(columns)} FROM ({rows}){where}"  # noqa: S608  # see above
+        return f"SELECT {_listed(columns)} FROM ({rows}) WHERE {branch.condition}" if branch.ranges else rows  # noqa: S608  # see above
 
     def merged(self, table: str, where: object, tenant: str, time_range: TimeRange = ALL_TIME) -> str:
         """See Source. Of rows with the same key, the hot table's counts before the rolling table's, and that before files', of which the
