@@ -22,16 +22,19 @@ from bench.small import cpu_ms
 from services.ingest.admission import Cut, Tolerant
 from services.ingest.pipeline import Pipeline
 from tael.cluster.shard import Router
+from tael.cold.files import hour_of
+from tael.model.payload import PREFIX
 from tael.model.search import find_spans
 from tael.model.signals import PAYLOADS, TRACES
-from tael.model.time import ALL_TIME
+from tael.model.time import ALL_TIME, HOUR_NS
 from tael.otlp.extract import Sizes
 from tael.otlp.signals import SIGNALS
 from tael.storage.api import SpanQuery
+from tael.storage.clickhouse.client import Limits
 from tests.support.hotnode import HotNode
 from tests.support.objects import ObjectServer, object_settings
 from tests.support.otlp import BASE_NS, MemoryLog, receiver_settings
-from tests.support.storage import HotTier, open_tier
+from tests.support.storage import START_NS, HotTier, open_tier
 
 WORDS = [hashlib.sha256(str(number).encode()).hexdigest()[: 3 + number % 9] for number in range(30_000)]
 SYSTEM = " ".join(random.Random(0).choices(WORDS, k=800))
@@ -126,6 +129,23 @@ async def storage(tier: HotTier, count: int, pid: int) -> None:
         f" and {held.bytes / count:,.0f} bytes each in {held.files} file"
     )
     await read(tier, chosen, count, pid, rounds=5)
+    await store_spans(tier)
+    await tier.cold.roll()
+    await search(tier, count, pid, "with a span each", rounds=5)
+
+
+async def store_spans(tier: HotTier) -> None:
+    """Write an LLM call for each payload, which refers to it, all over their hour."""
+    (clickhouse,) = tier.clickhouses
+    start = f"{hour_of(START_NS)} + toInt64(rowNumberInAllBlocks()) * 1000000 % {HOUR_NS}"
+    await clickhouse.command(
+        f"INSERT INTO {clickhouse.database}.spans\n"  # names of ours
+        "(tenant, service, start_time, duration_ns, trace_id, span_id, name, attributes_string, llm_operation, received_at)\n"
+        f"SELECT 't', 'shop', fromUnixTimestamp64Nano({start}, 'UTC') AS at, 5, toFixedString(substring(hash, 1, 16), 16), toFixedString(substring(hash, 1, 8), 8),\n"
+        f"  'chat', map('gen_ai.operation.name', 'chat', 'gen_ai.prompt', concat('{PREFIX}', lower(hex(hash)), ':2250')), 'chat', at\n"
+        f"FROM {clickhouse.database}.payload_hours SETTINGS max_threads = 1, max_insert_threads = 1",
+        limits=Limits(seconds=600),
+    )
 
 
 def _content(rng: random.Random, number: int) -> bytes:
@@ -135,9 +155,14 @@ def _content(rng: random.Random, number: int) -> bytes:
 
 async def read(tier: HotTier, chosen: list[bytes], count: int, pid: int, *, rounds: int) -> None:
     """Read payloads by hash and by a word, wherever they are stored."""
-    rng = random.Random(2)
     await timed("one by its hash", [lambda h=h: tier.payloads.get_payloads("t", [h]) for h in chosen], pid)  # type: ignore[misc]
     await timed("50 by their hashes", [lambda: tier.payloads.get_payloads("t", chosen)] * 5, pid)
+    await search(tier, count, pid, "without spans", rounds=rounds)
+
+
+async def search(tier: HotTier, count: int, pid: int, spans: str, *, rounds: int) -> None:
+    """Look for words of payloads."""
+    rng = random.Random(2)
     asked = {
         "one payload has": [f"needle{rng.randrange(count)}" for _ in range(rounds)],
         "every ten-thousandth has": ["seldom"] * rounds,
@@ -147,7 +172,7 @@ async def read(tier: HotTier, chosen: list[bytes], count: int, pid: int, *, roun
     }
     for name, words in asked.items():
         queries = [SpanQuery(ALL_TIME, find_spans(text=word)) for word in words]
-        await timed(f"text= of a word that {name}, without spans", [lambda q=q: tier.reader.find_spans("t", q) for q in queries], pid)  # type: ignore[misc]
+        await timed(f"text= of a word that {name}, {spans}", [lambda q=q: tier.reader.find_spans("t", q) for q in queries], pid)  # type: ignore[misc]
 
 
 async def timed(name: str, calls: list[Callable[[], object]], pid: int) -> None:

@@ -56,6 +56,20 @@ def test_what_a_pack_is_read_for() -> None:
         assert known.split([first, second, third], words, 24) == (whole, some), words
 
 
+def test_some_parts_of_any_pack_may_matter_alone() -> None:
+    """Of packs whose words are known, of others, and of those that would be read in full."""
+    first, second = packs(2)
+    the, rare, part = Words(CONTENT, ("the",)), Words(CONTENT, ("rare",)), Contains(CONTENT, "é")
+    known = Held({first.key: {crc("rare"): frozenset((1, 2)), crc("the"): None}})
+    assert [known.in_full(leaves) for leaves in ([the], [rare], [rare, the], [part], [])] == [[first.key], [], [first.key], [first.key], []]
+    among = replace(known, only=frozenset((2, 9)))
+    assert [among.in_full([leaf]) for leaf in (the, rare, part)] == [[], [], []]
+    for words, each in ((["the"], [(2, 2), (9, 9)]), (["rare"], [(2, 2)]), ([], [(2, 2), (9, 9)])):
+        assert among.split([first], words, 24) == ([], [Branch([first], each)])
+    assert among.split([second], ["rare"], 24) == ([], [Branch([second], [(2, 2), (9, 9)])])
+    assert replace(among, only=frozenset()).split([first, second], ["the"], 24) == ([], [])
+
+
 def test_a_common_word_beside_a_rare_one_is_looked_for_in_part() -> None:
     """Where every pack is known; alone, in an alternative, or beside words that are as common it is not."""
     [pack] = packs(1)

@@ -59,19 +59,26 @@ class Held:
     """What is known of words: by a pack's key and CRC-32, the parts that have the word, or None for any part. A pack that is not known may
     have any.
 
-    ``every``: all packs of the range are known.
+    ``every``: all packs of the range are known. ``only``: the parts that matter, of any pack.
     """
 
     found: Mapping[str, Mapping[int, frozenset[int] | None]] = field(default_factory=dict)
     every: bool = False
+    only: frozenset[int] | None = None
 
     def parts(self, key: str, words: Sequence[str]) -> frozenset[int] | None:
         """The parts of the pack that may have a content with all of the words, None if any may."""
         known = self.found.get(key)
-        if known is None:
-            return None
-        every = [parts for word in words if (parts := known.get(crc(word), frozenset())) is not None]
+        found = [self.only] if known is None else [self.only, *(known.get(crc(word), frozenset()) for word in words)]
+        every = [parts for parts in found if parts is not None]
         return frozenset.intersection(*every) if every else None
+
+    def in_full(self, leaves: Sequence[Predicate]) -> list[str]:
+        """The known packs of which one of these conditions on contents would read everything, for a word that many contents have or for
+        parts of words.
+        """
+        words = [leaf.words if isinstance(leaf, Words) else () for leaf in leaves]
+        return [key for key in self.found if any(self.parts(key, each) is None for each in words)]
 
     def common(self, predicate: Predicate) -> tuple[Words, ...]:
         """The searches for words that the predicate requires and that would read a pack in full; none unless another one is known to read

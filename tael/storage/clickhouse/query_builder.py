@@ -102,13 +102,31 @@ def referred(source: Source, tenant: str, query: SpanQuery, columns: Mapping[str
     where.within("start_time", query.time_range)
     _satisfy(where, source, tenant, query.predicate, query.time_range, columns, held)
     # The expression is written in the condition, by whose name it is known here.
-    references = f"arrayFilter(x -> startsWith(x, '{PREFIX}'), {columns[CONTENT.key].named})"
-    spans = source.rows("spans", tenant, query.time_range, service=required_service(query.predicate), used=f"{references} {where}")
-    sql = (
-        f"SELECT DISTINCT arrayJoin(arrayMap(x -> substring(x, {len(PREFIX) + 1}, 4), {references}))\n"  # names of ours and parameters
-        f"FROM {spans}\nWHERE {where}\nLIMIT {{most:UInt64}}"
+    parts = _parts(columns[CONTENT.key].named)
+    spans = source.rows("spans", tenant, query.time_range, service=required_service(query.predicate), used=f"{parts} {where}")
+    return Statement(f"SELECT DISTINCT {parts}\nFROM {spans}\nWHERE {where}\nLIMIT {{most:UInt64}}", where.parameters | {"most": most})
+
+
+def referred_by(source: Source, tenant: str, keys: Sequence[SpanKey], columns: Mapping[str, Column], most: int) -> Statement:
+    """``referred`` of the spans of these keys (at least one)."""
+    where, parts = _of_keys(tenant, keys), _parts(columns[CONTENT.key].value)
+    spans = _rows_of_keys(source, tenant, keys, f"{parts} {where}")
+    return Statement(f"SELECT DISTINCT {parts}\nFROM {spans}\nWHERE {where}\nLIMIT {{most:UInt64}}", where.parameters | {"most": most})
+
+
+def _parts(contents: str) -> str:
+    return f"arrayJoin(arrayMap(x -> substring(x, {len(PREFIX) + 1}, 4), arrayFilter(x -> startsWith(x, '{PREFIX}'), {contents})))"
+
+
+def matching(
+    source: Source, tenant: str, keys: Sequence[SpanKey], predicate: Predicate, columns: Mapping[str, Column], held: Held
+) -> Statement:
+    """Those of these keys (at least one) with a copy that satisfies the predicate, in no particular order; of several copies, each."""
+    where = _of_keys(tenant, keys)
+    _satisfy(where, source, tenant, predicate, between(keys), columns, held)
+    return Statement(
+        f"SELECT {_KEY}\nFROM {_rows_of_keys(source, tenant, keys, f'{_KEY_COLUMNS} {where}')}\nWHERE {where}", where.parameters
     )
-    return Statement(sql, where.parameters | {"most": most})
 
 
 def _split(predicate: Predicate) -> tuple[Predicate, Sequence[Predicate]]:
@@ -152,14 +170,33 @@ def fetch(
     The columns of the ``empty`` groups are not selected; the last column is the mask of the groups that are empty in the row. ``words`` is
     where words are in packs.
     """
-    where = Conditions(tenant)
+    where = _of_keys(tenant, keys)
+    _satisfy(where, source, tenant, predicate, between(keys), columns, words)
+    selected = _selected(empty)
+    return Statement(
+        f"SELECT {selected}\nFROM {_rows_of_keys(source, tenant, keys, f'{selected} {where}')}\nWHERE {where}", where.parameters
+    )
+
+
+def between(keys: Sequence[SpanKey]) -> TimeRange:
+    """From the first start of these keys (at least one) to the last."""
     starts = [key.start_ns for key in keys]
-    held = TimeRange(min(starts), max(starts) + 1)
-    services = sorted({key.service for key in keys})
+    return TimeRange(min(starts), max(starts) + 1)
+
+
+def _rows_of_keys(source: Source, tenant: str, keys: Sequence[SpanKey], used: str) -> str:
+    services = {key.service for key in keys}
+    service = services.pop() if len(services) == 1 else ""
+    return source.rows("spans", tenant, between(keys), hours={hour_of(key.start_ns) for key in keys}, service=service, used=used)
+
+
+def _of_keys(tenant: str, keys: Sequence[SpanKey]) -> Conditions:
+    """The condition that a span has one of these keys."""
+    where, held = Conditions(tenant), between(keys)
     # The last condition alone would be enough. Those before it let ClickHouse skip granules by the table's key and its indexes.
-    where.add("service IN {services:Array(String)}", services=services)
-    where.add(f"start_time >= {instant('first')}", first=min(starts))
-    where.add(f"start_time <= {instant('last')}", last=max(starts))
+    where.add("service IN {services:Array(String)}", services=sorted({key.service for key in keys}))
+    where.add(f"start_time >= {instant('first')}", first=held.start_ns)
+    where.add(f"start_time <= {instant('last')}", last=held.end_ns - 1)
     where.add(
         "trace_id IN (SELECT arrayJoin(arrayMap(id -> toFixedString(unhex(id), 16), {trace_ids:Array(String)})))",
         trace_ids=sorted({key.trace_id.hex() for key in keys}),
@@ -168,11 +205,7 @@ def fetch(
         "(toUnixTimestamp64Nano(start_time), hex(trace_id), hex(span_id)) IN {keys:Array(Tuple(Int64, String, String))}",
         keys=[(key.start_ns, key.trace_id.hex().upper(), key.span_id.hex().upper()) for key in keys],
     )
-    _satisfy(where, source, tenant, predicate, held, columns, words)
-    places = source.rows(
-        "spans", tenant, held, hours={hour_of(start) for start in starts}, service=services[0] if len(services) == 1 else ""
-    )
-    return Statement(f"SELECT {_selected(empty)}\nFROM {places}\nWHERE {where}", where.parameters)
+    return where
 
 
 def trace_hours(source: Source, tenant: str, trace_ids: Sequence[bytes]) -> Statement:

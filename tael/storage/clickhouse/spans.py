@@ -9,17 +9,17 @@ from dataclasses import replace
 from functools import partial
 
 from tael.errors import Rejected
-from tael.model.predicate import EVERYTHING, Predicate, all_of, conjuncts, intrinsic, mentions, required_service
+from tael.model.predicate import EVERYTHING, intrinsic, mentions, required_service
 from tael.model.span import Span
-from tael.model.time import MAX_NS, NS_PER_SECOND, TimeRange, signed_ns, whole_hours
+from tael.model.time import MAX_NS, NS_PER_SECOND, TimeRange, signed_ns
 from tael.otlp.prices import Prices, read_prices, with_cost
-from tael.storage.api import MAX_FIND_LIMIT, Answer, Cursor, ServiceStats, SpanQuery, TraceTooLong
-from tael.storage.clickhouse import groups, lacking, pack_words, query_builder, rows, service_counts
+from tael.storage.api import MAX_FIND_LIMIT, Answer, ServiceStats, SpanQuery, TraceTooLong
+from tael.storage.clickhouse import groups, lacking, query_builder, rows, service_counts
 from tael.storage.clickhouse.client import POINT_LIMITS, QUERY_LIMITS, ROWS_LIMITS, ClickHouse, Limits
 from tael.storage.clickhouse.columns import span_columns
 from tael.storage.clickhouse.conditions import Statement, bounded
+from tael.storage.clickhouse.content_search import ContentSearch, Id, cursor_of, id_of, key_of
 from tael.storage.clickhouse.narrowing import Newest
-from tael.storage.clickhouse.pack_words import Held
 from tael.storage.clickhouse.query_builder import SpanKey, TracePlace
 from tael.storage.clickhouse.source import HotTables, Source
 from tael.storage.merge import most_complete, newest_first, oldest_first, once_each
@@ -45,34 +45,34 @@ class ClickHouseSpans:
         if not 1 <= query.limit <= MAX_FIND_LIMIT:
             raise Rejected(f"{query.limit} is out of range", where="limit", accepted=f"1 to {MAX_FIND_LIMIT}")
         spans, asked, after = list[Span](), query.limit, query.after
+        search = ContentSearch(self._query, self._source, tenant, query.predicate, self._columns)
         while True:
-            keys = await self._find_keys(tenant, replace(query, limit=asked, after=after))
+            keys = await self._find_keys(search, replace(query, limit=asked, after=after))
             for start in range(0, len(keys), _FETCH_KEYS):
-                spans += await self._fetch(tenant, keys[start : start + _FETCH_KEYS], query.predicate)
+                spans += await self._fetch(search, keys[start : start + _FETCH_KEYS])
             if len(keys) < asked or len(spans) >= query.limit:
                 return Answer(sorted(spans, key=newest_first)[: query.limit])
             # Spans whose most complete copy does not match were left out. Pages grow, so that many such spans do not take many statements.
-            after, asked = _cursor(keys[-1]), min(2 * asked, MAX_FIND_LIMIT)
+            after, asked = cursor_of(keys[-1]), min(2 * asked, MAX_FIND_LIMIT)
 
-    async def _fetch(self, tenant: str, keys: Sequence[SpanKey], predicate: Predicate) -> list[Span]:
+    async def _fetch(self, search: ContentSearch, keys: Sequence[SpanKey]) -> list[Span]:
         """The spans of these keys, each once. Some copy of each satisfies the predicate; spans whose most complete copy does not are left
         out.
         """
-        spans = await self._read(tenant, keys)
-        if len(spans) == len(keys) or predicate == EVERYTHING:
+        spans = await self._read(search.tenant, keys)
+        if len(spans) == len(keys) or search.predicate == EVERYTHING:
             return once_each(spans)
         copies = Counter(map(newest_first, spans))
         several = [key for key in keys if copies[-key.start_ns, key.trace_id, key.span_id] > 1]
-        matching = await self._read(tenant, several, predicate)
+        matching = await self._read(search.tenant, several, search)
         return most_complete(spans, [*matching, *(span for span in spans if copies[newest_first(span)] == 1)])
 
-    async def _read(self, tenant: str, keys: Sequence[SpanKey], predicate: Predicate = EVERYTHING) -> list[Span]:
-        """Every copy that satisfies the predicate of the spans of these keys. Columns that are empty in all of them are not read."""
+    async def _read(self, tenant: str, keys: Sequence[SpanKey], search: ContentSearch | None = None) -> list[Span]:
+        """Every copy of the spans of these keys, or those that a search is for. Columns that are empty in all of them are not read."""
         if not keys:
             return []
-        empty, limits = groups.common([key.empty for key in keys]), ROWS_LIMITS if predicate == EVERYTHING else QUERY_LIMITS
-        starts = [key.start_ns for key in keys]
-        held = await self._words(tenant, predicate, TimeRange(min(starts), max(starts) + 1))
+        empty, limits = groups.common([key.empty for key in keys]), QUERY_LIMITS if search else ROWS_LIMITS
+        predicate, held = (search.predicate, await search.held(query_builder.between(keys))) if search else (EVERYTHING, None)
         fetch = partial(query_builder.fetch, self._source, tenant, keys, predicate, self._columns, words=held)
         return await self._decoded(await self._filled(fetch, empty, limits))
 
@@ -92,64 +92,45 @@ class ClickHouseSpans:
         # Decoding many rows takes seconds, in which the process must be able to serve other requests.
         return await asyncio.to_thread(lambda: [self._span(row) for row in found])
 
-    async def _find_keys(self, tenant: str, query: SpanQuery) -> list[SpanKey]:
+    async def _find_keys(self, search: ContentSearch, query: SpanQuery) -> list[SpanKey]:
         """The keys of the page, each once. A span that was sent twice has two adjacent rows, so reading continues until the page is full:
         with LIMIT BY, the engine would have to sort every matching row.
         """
-        keys: dict[tuple[int, bytes, bytes], SpanKey] = {}
+        keys: dict[Id, SpanKey] = {}
         for window in self._source.windows("spans", query.time_range):
             if len(keys) < query.limit and (query.after is None or window.start_ns <= signed_ns(query.after.start_ns)):
-                await self._find_within(tenant, replace(query, time_range=window), keys)
+                await self._find_within(search, replace(query, time_range=window), keys)
         return list(keys.values())
 
-    async def _find_within(self, tenant: str, query: SpanQuery, keys: dict[tuple[int, bytes, bytes], SpanKey]) -> None:
+    async def _find_within(self, search: ContentSearch, query: SpanQuery, keys: dict[Id, SpanKey]) -> None:
         """Search the whole range at once if the table has its rows in the order of the page, the range is unbounded, or part of it is in
         files, which must be opened for a part of their hour too; otherwise the newest part first.
         """
         if required_service(query.predicate) or not bounded(query.time_range) or not self._source.in_table("spans", query.time_range):
-            await self._find_more(tenant, query, keys)
+            await self._find_more(search, query, keys)
             return
         last_ns = query.time_range.end_ns if query.after is None else min(query.time_range.end_ns, signed_ns(query.after.start_ns) + 1)
         newest = Newest(TimeRange(query.time_range.start_ns, last_ns))
         while len(keys) < query.limit and (piece := newest.next()) is not None:
             before = len(keys)
-            await self._find_more(tenant, replace(query, time_range=piece), keys)
+            await self._find_more(search, replace(query, time_range=piece), keys)
             newest.had(len(keys) - before, query.limit - len(keys))
 
-    async def _find_more(self, tenant: str, query: SpanQuery, keys: dict[tuple[int, bytes, bytes], SpanKey]) -> None:
+    async def _find_more(self, search: ContentSearch, query: SpanQuery, keys: dict[Id, SpanKey]) -> None:
+        tenant = search.tenant
         since_ns = await self._counted_since(tenant) if mentions(query.predicate, intrinsic("name")) else MAX_NS
-        held = await self._narrowed(tenant, query, await self._words(tenant, query.predicate, query.time_range))
-        while True:
+        held = await search.narrowed(query)
+        rest = await search.newest(query, held, keys)
+        while rest is not None:
             asked = query.limit - len(keys)
-            page = replace(query, limit=asked)
+            page = replace(rest, limit=asked)
             statement = query_builder.find_keys(self._source, tenant, page, self._columns, named_since_ns=since_ns, held=held)
-            found = await self._query(statement)
-            for key in map(_key, found):
-                keys.setdefault((key.start_ns, key.trace_id, key.span_id), key)
+            found = [key_of(row) for row in await self._query(statement)]
+            for key in found:
+                keys.setdefault(id_of(key), key)
             if len(found) < asked or len(keys) == query.limit:
                 return
-            query = replace(query, after=_cursor(key))
-
-    async def _words(self, tenant: str, predicate: Predicate, time_range: TimeRange) -> Held:
-        """Where the words that the predicate looks for in contents are in the packs of the range."""
-        words = pack_words.searched(predicate)
-        packs, objects, every = self._source.packs(tenant, whole_hours(time_range)) if words else ((), "", True)
-        if not packs:
-            return Held()
-        statement = Statement(pack_words.find_statement(objects), {"words": [pack_words.crc(word) for word in words]})
-        return pack_words.held(packs, await self._query(statement), every=every)
-
-    async def _narrowed(self, tenant: str, query: SpanQuery, held: Held) -> Held:
-        """Where words that many contents have need to be looked for: in what the spans with the query's other words refer to, if that is
-        little.
-        """
-        common = held.common(query.predicate)
-        if not common:
-            return held
-        others = replace(query, predicate=all_of(leaf for leaf in conjuncts(query.predicate) if leaf not in common))
-        statement = query_builder.referred(self._source, tenant, others, self._columns, held, pack_words.MOST_PARTS + 1)
-        parts = [int(rows.text(part), 16) for (part,) in await self._query(statement)]
-        return held.within(common, parts) if len(parts) <= pack_words.MOST_PARTS else held
+            rest = replace(rest, after=cursor_of(found[-1]))
 
     async def get_trace(
         self,
@@ -193,15 +174,6 @@ class ClickHouseSpans:
 
     async def _query(self, statement: Statement, limits: Limits = QUERY_LIMITS) -> list[rows.Row]:
         return await lacking.asked(self._clickhouse, statement, groups.INSTEAD, limits)
-
-
-def _key(row: rows.Row) -> SpanKey:
-    service, start, trace, span, empty = row
-    return SpanKey(rows.text(service), int(start), bytes(trace), bytes(span), int(empty))
-
-
-def _cursor(key: SpanKey) -> Cursor:
-    return Cursor(key.start_ns % (1 << 64), key.trace_id, key.span_id)
 
 
 def service_stats(name: str, spans: int, traces: int, *others: int) -> ServiceStats:
