@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Protocol
 
 import numpy as np
@@ -13,7 +13,10 @@ from tael.logql.flat_json import text_of
 from tael.logql.functions import finished, per_second, shifted
 from tael.logql.levels import LEVEL, normalized
 from tael.logql.needs import Counts
+from tael.logql.pipeline import compiled_stages
+from tael.logql.row import Row
 from tael.logql.samples import BYTES, Bounds, Leaf, Room
+from tael.logql.stages import Run
 from tael.model.series import Floats, Labels, Samples
 from tael.vectors.values import Steps, Vector
 from tael.vectors.windows import windows
@@ -58,9 +61,13 @@ class Counted(Protocol):
         ...
 
 
+class LinesFailed(Exception):
+    """Lines that were counted together have failed, which shows all labels of each: they have to be read."""
+
+
 def of_counts(leaf: Leaf, plan: Counts, counted: Iterable[Counted], rest: Samples, steps: Steps, bounds: Bounds, room: Room) -> Vector:
     """The leaf at ``steps``: the counts of a window's slots, and the lines of ``rest`` in it. Raises SeriesLimit, TooLarge and
-    PipelineError.
+    PipelineError, and LinesFailed.
     """
     places: dict[Labels, int] = {}
     series, slots, values = _read(leaf, plan, counted, places)
@@ -81,7 +88,8 @@ def _read(
     names = sorted(set(grouping.labels)) if grouping else []
     series, slots, values = [], [], []
     sizes = leaf.aggregation.op in BYTES
-    groups: dict[tuple[Labels, str, Sequence[str]], int] = {}
+    groups: dict[tuple[Labels, str, Sequence[str]], int | None] = {}
+    runs = compiled_stages(plan.stages)
     for part in counted:
         # These lines are read instead, and come in ``rest``.
         if not part.known:
@@ -89,13 +97,27 @@ def _read(
         group = (part.labels, part.level, part.texts)
         if group not in groups:
             labels = dict(part.labels) | ({LEVEL: normalized(part.level)} if part.level else {})
-            labels |= zip(plan.members, map(text_of, part.texts), strict=True)
+            labels |= {name: text_of(text) for name, text in zip(plan.members, part.texts, strict=True) if text}
             key = tuple((name, labels[name]) for name in names if labels.get(name))
-            groups[group] = places.setdefault(key, len(places))
-        series.append(groups[group])
+            groups[group] = places.setdefault(key, len(places)) if _keeps(runs, labels) else None
+        place = groups[group]
+        if place is None:
+            continue
+        series.append(place)
         slots.append(part.slot)
         values.append((part.bytes if sizes else part.records, part.records))
     return series, slots, values
+
+
+def _keeps(runs: Sequence[Run], labels: Mapping[str, str]) -> bool:
+    """Whether the stages keep lines with these labels. Raises LinesFailed."""
+    if not runs:
+        return True
+    row = Row(0, "", {}, labels)
+    kept = all(run(row) for run in runs)
+    if kept and row.error:
+        raise LinesFailed
+    return kept
 
 
 def _windowed(

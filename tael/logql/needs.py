@@ -38,6 +38,7 @@ from tael.logql.flat_json import is_member, known_if
 from tael.logql.from_line import may_pass
 from tael.logql.levels import LEVEL
 from tael.logql.samples import BYTES, Leaf
+from tael.logql.stages.label_filter import names_read
 from tael.logql.stages.patterns import texts_of
 from tael.model.log import LineFact
 from tael.model.patterns import anchored
@@ -70,7 +71,8 @@ class Counts:
     be read.
 
     Slots are ``slot_ns`` long; ``by_level`` groups counts by level, ``by_stream`` by labels of streams. ``labels`` are those that
-    distinguish the leaf's series; of them ``members`` are found in lines by ``| json``, of those lines that satisfy ``known_if``.
+    distinguish the leaf's series. ``members`` are the labels that ``| json`` finds in lines, of those lines that satisfy ``known_if``: some
+    of ``labels``, and what ``stages`` read, which are filters that take or leave all lines of a group.
     """
 
     predicate: Predicate
@@ -81,6 +83,7 @@ class Counts:
     labels: tuple[str, ...]
     members: tuple[str, ...] = ()
     known_if: Predicate = EVERYTHING
+    stages: tuple[Stage, ...] = ()
 
 
 def wanted(query: LogQuery) -> Predicate:
@@ -96,7 +99,7 @@ def decided(query: LogQuery) -> bool:
 def counts(leaf: Leaf, steps: Steps) -> Counts | None:
     """How the leaf is counted, None where it must be read line by line."""
     stages, is_json = _without_json(leaf)
-    labels = _grouped(leaf, is_json=is_json)
+    labels, tested = _grouped(leaf, is_json=is_json), _tested(leaf)
     if labels is None or leaf.aggregation.op not in COUNTED or leaf.aggregation.range.unwrap is not None:
         return None
     # Every window then consists of whole slots: windows move by the step, and are one range long.
@@ -104,29 +107,55 @@ def counts(leaf: Leaf, steps: Steps) -> Counts | None:
     span_ns = steps.end_ms - steps.start_ms + leaf.aggregation.range.range_ns
     if not _counted_stages(stages) or not slot_ns or span_ns // slot_ns > MAX_SLOTS:
         return None
+    read = {name for stage in tested if isinstance(stage, Filtered) and stage != _NO_ERROR for name in names_read(stage.filter)}
     needed: dict[LineFact, bool] = {
         "line": any(isinstance(stage, LineFilter) for stage in stages) or leaf.aggregation.op in BYTES,
         "labels": bool(labels & INDEX_LABELS.keys() - {SERVICE}),
-        "level": LEVEL in labels or any(isinstance(stage, Filtered) for stage in stages),
+        "level": LEVEL in labels | read or any(isinstance(stage, Filtered) for stage in stages),
         "no level": "level" in labels and not is_json,
     }
     known = tuple(name for name, is_needed in needed.items() if is_needed)
-    members = tuple(sorted(labels - {SERVICE, LEVEL})) if is_json else ()
+    members = tuple(sorted((labels | read) - {SERVICE, LEVEL})) if is_json else ()
     flat = known_if(members) if is_json else EVERYTHING
     by_stream = bool(labels & INDEX_LABELS.keys())
-    return Counts(wanted(leaf.query), known, slot_ns, LEVEL in labels, by_stream, tuple(sorted(labels)), members, flat)
+    by_level = LEVEL in labels | read
+    return Counts(wanted(leaf.query), known, slot_ns, by_level, by_stream, tuple(sorted(labels)), members, flat, tested)
 
 
 def _without_json(leaf: Leaf) -> tuple[tuple[Stage, ...], bool]:
     """The leaf's stages without those that are nothing to lines that ``known_if`` knows, and whether lines have to be known so: ``| json``,
-    which fails none of them, and a filter of the lines that failed.
+    which fails none of them, a filter of the lines that failed, and behind it the filters of members, which are run on groups of lines.
     """
     stages = leaf.query.stages
     if JsonParser() not in stages:
         return stages, False
-    kept = tuple(stage for stage in stages if stage != JsonParser() and stage != _NO_ERROR)
+    parsed = stages.index(JsonParser())
+    kept = tuple(
+        stage
+        for place, stage in enumerate(stages)
+        if stage != JsonParser() and stage != _NO_ERROR and not (place > parsed and _is_of_members(stage))
+    )
     # Where no label is read, no line is parsed, and none can fail.
     return kept, not leaf.hints().nothing
+
+
+def _tested(leaf: Leaf) -> tuple[Stage, ...]:
+    """The stages behind ``| json`` to be run on the labels of a group of lines: filters of members, if there are any, and what becomes of
+    the lines that these fail.
+    """
+    stages = leaf.query.stages
+    behind = stages[stages.index(JsonParser()) :] if JsonParser() in stages else ()
+    if not any(map(_is_of_members, behind)):
+        return ()
+    return tuple(stage for stage in behind if _is_of_members(stage) or stage == _NO_ERROR or isinstance(stage, Drop))
+
+
+def _is_of_members(stage: Stage) -> bool:
+    """Whether it is a filter that reads members of lines, and nothing else but the level."""
+    if not isinstance(stage, Filtered):
+        return False
+    names = names_read(stage.filter)
+    return any(name != LEVEL for name in names) and all(name == LEVEL or is_member(name) for name in names)
 
 
 def _grouped(leaf: Leaf, *, is_json: bool) -> set[str] | None:

@@ -52,6 +52,7 @@ LINES = st.one_of(
     ),
     st.sampled_from(["", "{", "[]", '"status"', '{"status"}', '{"status":1 "a":2}', ' \n{"status":1}', '\u00a0{"status":1}', "{}", '{"a":1,}', '{"status":200,,"a":1}']),
 )  # fmt: skip
+TESTS = ["status = 200", "status != 200", "status >= 200", 'status="200"', 'status!="200"', 'a_b=""', 'a!=""', 'a=~"[a-z]+"', 'status!~".*5"', "b > 5ms", "a <= 1KB", 'b = ip("10.0.0.1")']  # fmt: skip
 MANY = settings(
     max_examples=int(os.environ.get("TAEL_TEST_PREDICATES", "300")), deadline=None, suppress_health_check=[HealthCheck.too_slow]
 )
@@ -102,17 +103,32 @@ def test_what_is_counted_by_shards() -> None:
     assert plan('sum by (status) (count_over_time({a="b"} |= "x" | json [1m]))').members == ("status",)
     assert plan('sum by (status, service_name) (rate({a="b"} | json | __error__="" [1m]))').members == ("status",)
     assert plan('sum(count_over_time({a="b"} | json [1m]))').known_if == EVERYTHING
+    assert plan('sum by (status) (count_over_time({a="b"} | json | a > 5 [1m]))').members == ("a", "status")
+    assert plan('sum(count_over_time({a="b"} | json | a > 5 or b="x" | detected_level="error" [1m]))').members == ("a", "b")
     assert plan('sum by (service_name) (count_over_time({a="b"} | json [1m]))').known_if == known_if(())
     for query in ("sum by (k8s_pod_name)", "sum by (_x)", "sum without (status)", "max by (status)"):
         assert plan(f'{query} (count_over_time({{a="b"}} | json [1m]))') is None
     for stages in (
         '| json s="status"',
-        '| json | status="200"',
+        '| status="200" | json',
+        '| json | k8s_pod_name="a"',
+        '| json | status="200" or __error__="x"',
         '| json | label_format a="b"',
         "| logfmt | json",
         '| json | __error__="x"',
     ):
         assert plan(f'sum by (status) (count_over_time({{a="b"}} {stages} [1m]))') is None
+
+
+FILTERS = st.one_of(
+    st.just(""),
+    st.builds(
+        lambda one, word, other: f" | {one} {word} {other}" if word else f" | {one}",
+        st.sampled_from([*TESTS, 'detected_level="error"']),
+        st.sampled_from(["", "", "and", "or"]),
+        st.sampled_from(TESTS),
+    ),
+)
 
 
 def groups(lines: list[str]) -> list[ResourceLogs]:
@@ -127,11 +143,14 @@ def groups(lines: list[str]) -> list[ResourceLogs]:
 
 def test_counts(shared_hot_node: HotNode) -> None:
     """Those of shards and those of the lines, which fail for the same lines."""
+    errors = st.sampled_from(["", "", ' | __error__=""', " | drop __error__, __error_details__"])
     queries = st.builds(
-        lambda by, op, error: f'sum by ({", ".join(by)}) ({op}({{service_name=~".+"}} | json{error} [2m]))',
+        lambda by, op, *stages: f'sum by ({", ".join(by)}) ({op}({{service_name=~".+"}} | json{"".join(stages)} [2m]))',
         st.lists(st.sampled_from([*LABELS, "service_name", "detected_level"]), max_size=3, unique=True),
         st.sampled_from(["count_over_time", "rate", "bytes_over_time"]),
-        st.sampled_from(["", "", ' | __error__=""', " | drop __error__, __error_details__"]),
+        errors,
+        FILTERS,
+        errors,
     )
     # Without making a failing example smaller, which takes minutes over a shard.
     few = settings(
