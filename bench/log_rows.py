@@ -71,6 +71,10 @@ def queries(engine: LogqlEngine) -> dict[str, Callable[[], Awaitable[Any]]]:
         "lines, 1,000 with json": lines(f"{ONE} | json", 1_000),
         "metric, json, by status": metric(f"sum by (status) (count_over_time({ONE} | json [1m]))"),
         "metric, json, filter and by path": metric(f"sum by (path) (count_over_time({ONE} | json | status >= 500 [1m]))"),
+        "metric, json, filter of most, by status": metric(f"sum by (status) (count_over_time({ONE} | json | status < 500 [1m]))"),
+        "metric, all services, filter of most, by status": metric(f"sum by (status) (count_over_time({ALL} | json | took_ms > 20 [1m]))"),
+        "metric, json, unwrap, sum": metric(f"sum by (status) (sum_over_time({ONE} | json | unwrap took_ms [1m]))"),
+        "metric, all services, unwrap, average": metric(f"avg_over_time({ALL} | json | unwrap took_ms [1m]) by (status)"),
         "metric, json, unwrap, quantile": metric(f"quantile_over_time(0.9, {ONE} | json | unwrap took_ms [1m]) by (status)"),
         "metric, line_format, pattern": metric(
             f'sum by (w) (count_over_time({ONE} | json | line_format "{{{{.msg}}}}" | pattern "<w> <_>" | w="word0" [1m]))'

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Protocol
+from typing import Final, Protocol
 
 import numpy as np
 
@@ -18,8 +18,11 @@ from tael.logql.row import Row
 from tael.logql.samples import BYTES, Bounds, Leaf, Room
 from tael.logql.stages import Run
 from tael.model.series import Floats, Labels, Samples
+from tael.vectors.ranges import over_time
 from tael.vectors.values import Steps, Vector
 from tael.vectors.windows import windows
+
+_EXACT: Final = float(1 << 53)
 
 
 class Counted(Protocol):
@@ -57,17 +60,17 @@ class Counted(Protocol):
 
     @property
     def bytes(self) -> int:
-        """Of how many bytes, where requested."""
+        """Of how many bytes, where requested, or the sum of their numbers."""
         ...
 
 
-class LinesFailed(Exception):
-    """Lines that were counted together have failed, which shows all labels of each: they have to be read."""
+class LinesNeeded(Exception):
+    """Lines that were counted together have to be read: they failed, which shows all labels of each, or their sum is not exact."""
 
 
 def of_counts(leaf: Leaf, plan: Counts, counted: Iterable[Counted], rest: Samples, steps: Steps, bounds: Bounds, room: Room) -> Vector:
     """The leaf at ``steps``: the counts of a window's slots, and the lines of ``rest`` in it. Raises SeriesLimit, TooLarge and
-    PipelineError, and LinesFailed.
+    PipelineError, and LinesNeeded.
     """
     places: dict[Labels, int] = {}
     series, slots, values = _read(leaf, plan, counted, places)
@@ -78,7 +81,8 @@ def of_counts(leaf: Leaf, plan: Counts, counted: Iterable[Counted], rest: Sample
     room.take(len(places) * steps.count)
     total, lines = _windowed(leaf.aggregation, plan, steps, series, slots, values, len(places))
     _add_rest(leaf, rest, steps, places, total, lines)
-    return finished(leaf.aggregation, list(places), total / per_second(leaf.aggregation), lines > 0)
+    divisor = np.maximum(lines, 1) if leaf.aggregation.op == "avg_over_time" else per_second(leaf.aggregation)
+    return finished(leaf.aggregation, list(places), total / divisor, lines > 0)
 
 
 def _read(
@@ -87,7 +91,7 @@ def _read(
     grouping = leaf.grouping()
     names = sorted(set(grouping.labels)) if grouping else []
     series, slots, values = [], [], []
-    sizes = leaf.aggregation.op in BYTES
+    sizes = leaf.aggregation.op in BYTES or plan.summed
     groups: dict[tuple[Labels, str, Sequence[str]], int | None] = {}
     runs = compiled_stages(plan.stages)
     for part in counted:
@@ -110,13 +114,13 @@ def _read(
 
 
 def _keeps(runs: Sequence[Run], labels: Mapping[str, str]) -> bool:
-    """Whether the stages keep lines with these labels. Raises LinesFailed."""
+    """Whether the stages keep lines with these labels. Raises LinesNeeded."""
     if not runs:
         return True
     row = Row(0, "", {}, labels)
     kept = all(run(row) for run in runs)
     if kept and row.error:
-        raise LinesFailed
+        raise LinesNeeded
     return kept
 
 
@@ -129,7 +133,9 @@ def _windowed(
     values: list[tuple[int, int]],
     count: int,
 ) -> tuple[Floats, Floats]:
-    """Each window's sum over its slots, and its number of lines: differences of running sums, exact up to 2^53."""
+    """Each window's sum over its slots, and its number of lines: differences of running sums, exact up to 2^53. Raises LinesNeeded
+    beyond.
+    """
     per_step = steps.step_ms // plan.slot_ns if steps.step_ms else 0
     wide = aggregation.range.range_ns // plan.slot_ns
     last = (steps.count - 1) * per_step + wide
@@ -140,6 +146,8 @@ def _windowed(
         for place in range(2):
             np.add.at(sums[place], at, np.array([pair[place] for pair in values], np.float64))
     np.cumsum(sums, axis=2, out=sums)
+    if plan.summed and np.abs(sums[0]).max(initial=0) > _EXACT:
+        raise LinesNeeded
     ends = np.arange(steps.count) * per_step + wide
     found = sums[:, :, ends] - sums[:, :, ends - wide]
     return found[0], found[1]
@@ -150,8 +158,12 @@ def _add_rest(leaf: Leaf, rest: Samples, steps: Steps, places: dict[Labels, int]
         return
     ends = shifted(steps, leaf.aggregation.range.offset_ns)
     own = windows(rest.offsets, rest.times_ms, rest.values, ends, steps.times_ms, leaf.aggregation.range.range_ns)
-    running = np.concatenate(([0.0], np.cumsum(rest.values)))
     # Series have distinct labels, so no row is repeated: "+=" with a repeated index would add only once.
     rows = np.array([places[labels] for labels in rest.labels])
-    total[rows] += running[own.hi] - running[own.lo]
+    if leaf.aggregation.range.unwrap is None:
+        running = np.concatenate(([0.0], np.cumsum(rest.values)))
+        total[rows] += running[own.hi] - running[own.lo]
+    else:
+        with np.errstate(all="ignore"):
+            total[rows] += over_time.total(own)[0]
     lines[rows] += own.counts

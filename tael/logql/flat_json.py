@@ -20,6 +20,8 @@ _MEMBER: Final = rf'"[A-Za-z][A-Za-z0-9_.-]*"{_S}:{_S}(?:{_SCALAR}|{_ARRAY})'
 # The parser does not read what follows the object, where a key might be found.
 _FLAT: Final = rf"^{_S}\{{{_S}(?:{_MEMBER}{_S}(?:,{_S}{_MEMBER}{_S})*)?\}}{_S}$"
 _LABEL: Final = re.compile("[A-Za-z][A-Za-z0-9_]*")
+_WHOLE: Final = rf"(?:0|-?[1-9][0-9]{{0,10}}){_S}[,}}]"
+_NOT_WHOLE: Final = r'(?:["tfn\[]|-0|-?[0-9]+[.eE]|-?[0-9]{12})'
 _PLAIN: Final = r"[ !#-\[\]-~]"
 """A character of a text that is written as it is."""
 _BODY: Final = intrinsic("body")
@@ -39,6 +41,13 @@ def known_if(labels: tuple[str, ...]) -> Predicate:
     own = [Not(Regex(_BODY, _key(label) + odd)) for label in labels]
     others = [Not(Regex(intrinsic("attribute_keys"), keys_of(label))) for label in labels]
     return all_of((STRING, Regex(_BODY, _FLAT), *own, *others))
+
+
+def is_whole(label: str) -> Predicate:
+    """What, of the lines that satisfy ``known_if``, those satisfy whose label is a whole number of at most eleven digits: whatever their
+    order, many are added up without rounding.
+    """
+    return all_of((Regex(_BODY, _key(label) + _WHOLE), Not(Regex(_BODY, _key(label) + _NOT_WHOLE))))
 
 
 def pattern_of(label: str) -> str:

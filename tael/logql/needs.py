@@ -34,7 +34,7 @@ from tael.logql.ast import (
     UnpackParser,
 )
 from tael.logql.errors import ERROR, ERROR_DETAILS
-from tael.logql.flat_json import is_member, known_if
+from tael.logql.flat_json import is_member, is_whole, known_if
 from tael.logql.from_line import may_pass
 from tael.logql.levels import LEVEL
 from tael.logql.samples import BYTES, Leaf
@@ -53,6 +53,8 @@ DETECTED: Final = intrinsic("detected_level")
 SERVICE: Final = "service_name"
 """The only label that every stream has."""
 COUNTED: Final = ("count_over_time", "rate", "bytes_over_time", "bytes_rate")
+SUMMED: Final = ("sum_over_time", "avg_over_time", "rate")
+"""What is made of the sum and the number of unwrapped labels."""
 MAX_SLOTS: Final = 20_000
 _NO_ERROR: Final = Filtered(TextFilter(Matcher(ERROR, "=", "")))
 _SETTERS: Final = (JsonParser, LogfmtParser, RegexpParser, PatternParser, UnpackParser, LabelFormat)
@@ -72,7 +74,8 @@ class Counts:
 
     Slots are ``slot_ns`` long; ``by_level`` groups counts by level, ``by_stream`` by labels of streams. ``labels`` are those that
     distinguish the leaf's series. ``members`` are the labels that ``| json`` finds in lines, of those lines that satisfy ``known_if``: some
-    of ``labels``, and what ``stages`` read, which are filters that take or leave all lines of a group.
+    of ``labels``, and what ``stages`` read, which are filters that take or leave all lines of a group. ``summed`` is the one whose
+    numbers are added up, if any.
     """
 
     predicate: Predicate
@@ -84,6 +87,7 @@ class Counts:
     members: tuple[str, ...] = ()
     known_if: Predicate = EVERYTHING
     stages: tuple[Stage, ...] = ()
+    summed: str = ""
 
 
 def wanted(query: LogQuery) -> Predicate:
@@ -100,7 +104,8 @@ def counts(leaf: Leaf, steps: Steps) -> Counts | None:
     """How the leaf is counted, None where it must be read line by line."""
     stages, is_json = _without_json(leaf)
     labels, tested = _grouped(leaf, is_json=is_json), _tested(leaf)
-    if labels is None or leaf.aggregation.op not in COUNTED or leaf.aggregation.range.unwrap is not None:
+    summed = _summed(leaf, is_json=is_json)
+    if labels is None or summed is None:
         return None
     # Every window then consists of whole slots: windows move by the step, and are one range long.
     slot_ns = math.gcd(steps.step_ms, leaf.aggregation.range.range_ns) if steps.step_ms else leaf.aggregation.range.range_ns
@@ -117,9 +122,21 @@ def counts(leaf: Leaf, steps: Steps) -> Counts | None:
     known = tuple(name for name, is_needed in needed.items() if is_needed)
     members = tuple(sorted((labels | read) - {SERVICE, LEVEL})) if is_json else ()
     flat = known_if(members) if is_json else EVERYTHING
+    if summed:
+        flat = all_of((known_if(tuple(sorted({*members, summed}))), is_whole(summed)))
     by_stream = bool(labels & INDEX_LABELS.keys())
     by_level = LEVEL in labels | read
-    return Counts(wanted(leaf.query), known, slot_ns, by_level, by_stream, tuple(sorted(labels)), members, flat, tested)
+    return Counts(wanted(leaf.query), known, slot_ns, by_level, by_stream, tuple(sorted(labels)), members, flat, tested, summed)
+
+
+def _summed(leaf: Leaf, *, is_json: bool) -> str | None:
+    """The member whose numbers are added up, empty where lines are counted, and None where neither gives the leaf's result."""
+    op, unwrap = leaf.aggregation.op, leaf.aggregation.range.unwrap
+    if unwrap is None:
+        return "" if op in COUNTED else None
+    # Numbers that are known have no errors, which a filter behind might ask for.
+    plain = not unwrap.conversion and all(condition == _NO_ERROR.filter for condition in unwrap.filters)
+    return unwrap.label if is_json and op in SUMMED and plain and is_member(unwrap.label) else None
 
 
 def _without_json(leaf: Leaf) -> tuple[tuple[Stage, ...], bool]:

@@ -106,7 +106,8 @@ class LogCounts:
     in ``known`` without reading the line, and that satisfy ``known_if``, are counted separately from the others, with ``by_level``
     separately for each level, and separately by ``texts``: of each of these regular expressions the text of its group where it first
     matches in the body, empty where it does not. Slots are ``slot_ns`` long and begin with the range. ``sizes`` requests the bytes of
-    bodies, which are 0 otherwise. Streams that agree in all of ``labels`` may be counted as one, with the labels of any of them.
+    bodies, which are 0 otherwise; with ``summed``, a regular expression like ``texts``, the sum of the whole numbers that it finds stands
+    in their place. Streams that agree in all of ``labels`` may be counted as one, with the labels of any of them.
     """
 
     time_range: TimeRange
@@ -120,12 +121,13 @@ class LogCounts:
     labels: tuple[str, ...] | None = None
     known_if: Predicate = EVERYTHING
     texts: tuple[str, ...] = ()
+    summed: str = ""
 
 
 class LogCount(NamedTuple):
     """One group in one slot. ``known`` is whether all the facts in ``LogCounts.known`` are known of its lines and they satisfy
-    ``LogCounts.known_if``; ``bytes`` is the size of the bodies as stored; ``level`` is empty unless it is known and was requested, and so
-    are ``texts``.
+    ``LogCounts.known_if``; ``bytes`` is the size of the bodies as stored, or the sum; ``level`` is empty unless it is known and was
+    requested, and so are ``texts``.
     """
 
     labels: Labels

@@ -122,6 +122,7 @@ CASES |= {
     "log_line_level": log_lines.level() + "\n",
     "logs_counted": shown(log_query_builder.count(HOT, "t1", COUNTED, HOUR, 9)),
     "logs_counted_of_members": shown(log_query_builder.count(HOT, "t1", OF_MEMBERS, HOUR, 9)),
+    "logs_summed_of_members": shown(log_query_builder.count(HOT, "t1", replace(OF_MEMBERS, summed=pattern_of("took_ms")), HOUR, 9)),
     "logs_of_unknown_members": shown(
         log_query_builder.find_keys(HOT, "t1", LogQuery(HOUR, unknown=("level",), known_if=OF_MEMBERS.known_if))
     ),

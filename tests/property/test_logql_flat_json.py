@@ -19,7 +19,7 @@ from services.query.logql.engine import LogqlEngine, LogqlOptions
 from tael.errors import Rejected
 from tael.logql.ast import JsonParser
 from tael.logql.evaluate import leaves
-from tael.logql.flat_json import is_member, known_if, pattern_of, text_of
+from tael.logql.flat_json import is_member, is_whole, known_if, pattern_of, text_of
 from tael.logql.hints import Hints
 from tael.logql.needs import counts
 from tael.logql.parse import parse
@@ -41,7 +41,7 @@ LABELS = ["status", "a_b", "a", "level", "Status", "b"]
 VALUES = st.one_of(
     SCALARS,
     st.sampled_from(['"say \\"status\\": 5"', '"\\"status\\""', '"status"', "[]", '["status", 1]', '[{"status": 1}]', '{"b": 1}', '{"status": 1}', '"x\x7f"']),
-    st.sampled_from(['"a\\n"', "-0", "1e5", "01", "1.", ".5", "tru", "NaN", "-", '"\x01"', '"ok"', "200", "200", '"200"', "[1 2]", "[1,]", '"\\x"', '"\\u12"']),
+    st.sampled_from(['"a\\n"', "-0", "1e5", "7", "-12", "123456789012", "12345678901", "01", "1.", ".5", "tru", "NaN", "-", '"\x01"', '"ok"', "200", "200", '"200"', "[1 2]", "[1,]", '"\\x"', '"\\u12"']),
 )  # fmt: skip
 LINES = st.one_of(
     st.builds(
@@ -67,6 +67,9 @@ MANY = settings(
 @example('{} "status": 7', ["status"])
 @example('{"a":1}\n', ["status"])
 @example('{"x":"status","a":1}', ["status"])
+@example('{"status":5,"status":"x"}', ["status"])
+@example('{"status":"x","status":5}', ["status"])
+@example('{"status":-0}', ["status"])
 def test_a_line_that_is_known_has_these_members(line: str, labels: list[str]) -> None:
     """And no error."""
     record = LogRecord(1, 0, Resource(), Scope(), line)
@@ -78,6 +81,8 @@ def test_a_line_that_is_known_has_these_members(line: str, labels: list[str]) ->
     for label in labels:
         found = re.search(pattern_of(label), line)
         assert row.parsed.get(label) == (text_of(found[1]) if found else None)
+        if log_test(is_whole(label))(record):
+            assert str(int(str(row.parsed[label]))) == row.parsed[label]
 
 
 def test_lines_as_they_are_usually_written_are_known() -> None:
@@ -106,6 +111,16 @@ def test_what_is_counted_by_shards() -> None:
     assert plan('sum by (status) (count_over_time({a="b"} | json | a > 5 [1m]))').members == ("a", "status")
     assert plan('sum(count_over_time({a="b"} | json | a > 5 or b="x" | detected_level="error" [1m]))').members == ("a", "b")
     assert plan('sum by (service_name) (count_over_time({a="b"} | json [1m]))').known_if == known_if(())
+    assert plan('sum by (status) (sum_over_time({a="b"} | json | unwrap a [1m]))').summed == "a"
+    assert plan('avg_over_time({a="b"} | json | unwrap a [1m]) by (status)').summed == "a"
+    for text in (
+        'sum(sum_over_time({a="b"} | json | unwrap bytes(a) [1m]))',
+        'sum(sum_over_time({a="b"} | json | unwrap a | a > 5 [1m]))',
+        'sum(sum_over_time({a="b"} | unwrap a [1m]))',
+        'sum_over_time({a="b"} | json | unwrap a [1m])',
+        'max_over_time({a="b"} | json | unwrap a [1m]) by (status)',
+    ):
+        assert plan(text) is None, text
     for query in ("sum by (k8s_pod_name)", "sum by (_x)", "sum without (status)", "max by (status)"):
         assert plan(f'{query} (count_over_time({{a="b"}} | json [1m]))') is None
     for stages in (
@@ -144,7 +159,18 @@ def groups(lines: list[str]) -> list[ResourceLogs]:
 def test_counts(shared_hot_node: HotNode) -> None:
     """Those of shards and those of the lines, which fail for the same lines."""
     errors = st.sampled_from(["", "", ' | __error__=""', " | drop __error__, __error_details__"])
-    queries = st.builds(
+    sums = st.builds(
+        lambda by, op, test, label: (
+            f'{op}({{service_name=~".+"}} | json{test} | unwrap {label} | __error__="" [2m]) by ({", ".join(by)})'
+            if op == "avg_over_time"
+            else f'sum by ({", ".join(by)}) ({op}({{service_name=~".+"}} | json{test} | unwrap {label} | __error__="" [2m]))'
+        ),
+        st.lists(st.sampled_from([*LABELS, "service_name", "detected_level"]), max_size=2, unique=True),
+        st.sampled_from(["sum_over_time", "avg_over_time", "rate"]),
+        FILTERS,
+        st.sampled_from(LABELS),
+    )
+    counted = st.builds(
         lambda by, op, *stages: f'sum by ({", ".join(by)}) ({op}({{service_name=~".+"}} | json{"".join(stages)} [2m]))',
         st.lists(st.sampled_from([*LABELS, "service_name", "detected_level"]), max_size=3, unique=True),
         st.sampled_from(["count_over_time", "rate", "bytes_over_time"]),
@@ -152,6 +178,7 @@ def test_counts(shared_hot_node: HotNode) -> None:
         FILTERS,
         errors,
     )
+    queries = st.one_of(counted, sums)
     # Without making a failing example smaller, which takes minutes over a shard.
     few = settings(
         max_examples=int(os.environ.get("TAEL_TEST_PREDICATES", "20")),

@@ -14,7 +14,7 @@ from tael.errors import TooLarge
 from tael.logql import evaluate as evaluation
 from tael.logql.ast import LogQuery as LineQuery
 from tael.logql.ast import Metric
-from tael.logql.counted import LinesFailed, of_counts
+from tael.logql.counted import LinesNeeded, of_counts
 from tael.logql.evaluate import Value, leaves
 from tael.logql.flat_json import pattern_of
 from tael.logql.functions import of_samples, shifted
@@ -176,7 +176,7 @@ class LogqlEngine:
         if self.options.push and (plan := counts(leaf, steps)) is not None:
             try:
                 return await self._counted(tenant, leaf, steps, room, plan)
-            except (TooLarge, LinesFailed):
+            except (TooLarge, LinesNeeded):
                 # A member may have many values, of which what is read line by line makes fewer series, or a better error.
                 if not plan.members:
                     raise
@@ -200,6 +200,7 @@ class LogqlEngine:
                 labels=plan.labels,
                 known_if=plan.known_if,
                 texts=tuple(map(pattern_of, plan.members)),
+                summed=pattern_of(plan.summed) if plan.summed else "",
             )
         )
         counted: Answer[list[LogCount]] = Answer([])

@@ -75,6 +75,9 @@ def count(source: Source, tenant: str, counts: LogCounts, within: TimeRange, lim
     where.satisfy(counts.predicate, log_columns(indexed=source.in_table("logs", within), begun=begun))
     service = _of_streams(where, source, tenant, replace(counts, time_range=within))
     size = "sum(body.size)" if counts.sizes else "0"
+    if counts.summed:
+        size = "sumIf(toInt64OrZero(extract(body, {summed:String})), known)"
+        where.parameters["summed"] = counts.summed
     groups = counted_groups(counts, "toUnixTimestamp64Nano(timestamp)", where.parameters)
     texts = {f"text_{place}": pattern for place, pattern in enumerate(counts.texts)}
     where.parameters |= {"limit": limit, **texts}
