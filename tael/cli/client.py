@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import ipaddress
 import json
+import re
 import ssl
 import time
 import urllib.error
@@ -13,7 +14,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from email.message import Message
 from email.utils import parsedate_to_datetime
 from http.client import HTTPException, HTTPResponse
-from typing import Any, TypeAlias
+from typing import Any, Final, TypeAlias
 from urllib.parse import quote, urlencode, urlsplit
 
 from click import ClickException
@@ -25,6 +26,7 @@ from tael.runtime.config import CA_FILE
 EXIT_FAILED, EXIT_USAGE, EXIT_UNREACHABLE = 1, 2, 3
 _TIMEOUT_SECONDS = 90
 _MAX_ERROR_TEXT = 500
+_SENDABLE: Final = re.compile(r"[\x20-\x7e\xa0-\xff]*")
 Parameters: TypeAlias = "Iterable[tuple[str, object]]"
 
 
@@ -44,6 +46,9 @@ class Client:
     ) -> None:
         self.server = server.rstrip("/")
         self._timeout_seconds = timeout_seconds
+        for what, text in (("token", token), ("tenant's name", tenant)):
+            if not _SENDABLE.fullmatch(text):
+                raise Failed(f"the {what} has characters that an HTTP header cannot have", EXIT_USAGE)
         self._who = {**({"Authorization": f"Bearer {token}"} if token else {}), **({TENANT_HEADER: tenant} if tenant else {})}
         host = urlsplit(self.server).hostname or ""
         # A proxy from the environment is meant for other machines, not for this one.
@@ -96,8 +101,11 @@ class Client:
 
     @contextlib.contextmanager
     def _answer(self, path: Sequence[str], parameters: Parameters, accept: str, method: str = "GET") -> Iterator[HTTPResponse]:
-        query = urlencode([(name, str(value)) for name, value in parameters if value is not None and value != ""])
-        url = "/".join([self.server, *(quote(segment, safe="") for segment in path)]) + (f"?{query}" if query else "")
+        try:
+            query = urlencode([(name, str(value)) for name, value in parameters if value is not None and value != ""])
+            url = "/".join([self.server, *(quote(segment, safe="") for segment in path)]) + (f"?{query}" if query else "")
+        except UnicodeEncodeError as error:
+            raise Failed(f"{error.object!r} is not text in UTF-8", EXIT_USAGE) from None
         headers = {"Accept": accept, "User-Agent": f"tael/{__version__}", **self._who}
         request = urllib.request.Request(url, headers=headers, method=method)  # noqa: S310  # the URL is the user's own
         try:

@@ -332,6 +332,22 @@ async def test_wrong_usage_is_exit_code_2(arguments: list[str]) -> None:
     assert ended.err.startswith("Usage: tael")
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["delete", "user", "\udcff", "--yes"],
+        ["get", "trace", "\udcff"],
+        ["--tenant", "日", "services"],
+        ["--token", "a\nb", "services"],
+    ],
+)
+async def test_what_a_request_cannot_have_is_wrong_usage(arguments: list[str]) -> None:
+    """Bytes that are not UTF-8 come as halves of surrogate pairs."""
+    ended = await tael(*arguments)
+    assert (ended.code, ended.out) == (2, "")
+    assert ended.err.startswith("Error: ")
+
+
 async def test_version_and_help() -> None:
     """Neither asks a server."""
     assert (await tael("--version")).out == f"tael {__version__}\n"
