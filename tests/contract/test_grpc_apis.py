@@ -12,6 +12,7 @@ from typing import Any
 import grpc
 import grpc.aio
 import pytest
+from google.protobuf.duration_pb2 import Duration
 from google.protobuf.json_format import MessageToDict, ParseDict
 from google.protobuf.timestamp_pb2 import Timestamp
 from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans
@@ -217,6 +218,30 @@ async def test_invalid_requests_are_refused_with_a_reason(channel: Any) -> None:
     assert (await refused(garbled(None)))[0] is grpc.StatusCode.INVALID_ARGUMENT
     unknown = channel.unary_unary("/tempopb.StreamingQuerier/Nothing", request_serializer=lambda _: b"")
     assert (await refused(unknown(None)))[0] is grpc.StatusCode.UNIMPLEMENTED
+
+
+OUT_OF_RANGE = [
+    pytest.param({"start_time_min": Timestamp(seconds=-(10**15))}, id="a time before the year 1"),
+    pytest.param({"start_time_max": Timestamp(seconds=3 * 10**11)}, id="a time after the year 9999"),
+    pytest.param({"start_time_max": Timestamp(seconds=20 * 10**9)}, id="a time beyond 64 bits of nanoseconds"),
+    pytest.param({"start_time_min": Timestamp(seconds=SECOND, nanos=-5)}, id="negative nanoseconds"),
+    pytest.param({"duration_max": Duration(seconds=1 << 62)}, id="a duration beyond 64 bits"),
+]
+
+
+@pytest.mark.parametrize("wrong", OUT_OF_RANGE)
+async def test_times_out_of_range_are_refused(channel: Any, wrong: dict[str, Any]) -> None:
+    for name, messages_of in (("jaeger_query", v2), ("jaeger_query_v3", v3)):
+        query = messages_of.TraceQueryParameters(service_name="shop", **(times() | wrong))
+        call = stubs(name).QueryServiceStub(channel).FindTraces(messages_of.FindTracesRequest(query=query))
+        code, text = await refused(call)
+        assert (code, next(iter(wrong)) in text) == (grpc.StatusCode.INVALID_ARGUMENT, True)
+
+
+async def test_a_query_that_is_too_deep_is_refused(channel: Any) -> None:
+    querier = stubs("tempo_query").StreamingQuerierStub(channel)
+    code, text = await refused(querier.Search(tempo.SearchRequest(Query=f"{{ .a = {' + '.join('1' * 2_000)} }}", **RANGE)))
+    assert (code, "nested too deeply" in text) == (grpc.StatusCode.INVALID_ARGUMENT, True)
 
 
 async def test_tokens_and_tenants(tmp_path: Path) -> None:

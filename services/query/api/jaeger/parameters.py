@@ -12,12 +12,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 
+from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from services.query.parameters import parse_duration_ns, parse_instant_ns, parse_trace_id
 from tael.errors import Rejected
 from tael.model import json_text
-from tael.model.time import ALL_TIME, NS_PER_SECOND, TimeRange
+from tael.model.time import ALL_TIME, MAX_NS, NS_PER_SECOND, TimeRange
 from tael.pb import jaeger_query_pb2, jaeger_query_v3_pb2
 from tael.traceql.ast import KINDS, STATUSES, Attribute, Binary, Expression, Field, Filter, Intrinsic, Pipeline, Query, Scope, Static, Type
 from tael.traceql.spans import SERVICE
@@ -100,8 +101,8 @@ def search_v3(values: Mapping[str, list[str]]) -> Search:
 
 def search_message(message: TraceQuery, tags: Mapping[str, str], now_ns: int) -> Search:
     """The search of a gRPC request; without times, over everything up to now. Raises Rejected."""
-    bounds = [message.duration_min.ToNanoseconds() or None, message.duration_max.ToNanoseconds() or None]
-    times = message.start_time_min.ToNanoseconds(), message.start_time_max.ToNanoseconds() or now_ns
+    bounds = [_ns("duration_min", message.duration_min) or None, _ns("duration_max", message.duration_max) or None]
+    times = _ns("start_time_min", message.start_time_min), _ns("start_time_max", message.start_time_max) or now_ns
     limit = _limit(str(message.search_depth or ""))
     return _search(message.service_name, message.operation_name, tags.items(), bounds, times, limit)
 
@@ -125,13 +126,24 @@ def dependencies(values: Mapping[str, list[str]], now_ns: int) -> TimeRange:
 
 def range_message(start: Timestamp, end: Timestamp, now_ns: int) -> TimeRange:
     """The range of a gRPC request; its end defaults to now, its start to the epoch. Raises Rejected."""
-    return _range(start.ToNanoseconds(), end.ToNanoseconds() or now_ns)
+    return _range(_ns("start_time", start), _ns("end_time", end) or now_ns)
 
 
 def hint(start: Timestamp, end: Timestamp) -> TimeRange | None:
     """The range of time in which to look for a trace, if a gRPC request gives one. Raises Rejected."""
-    start_ns, end_ns = start.ToNanoseconds(), end.ToNanoseconds() or ALL_TIME.end_ns - 1
+    start_ns, end_ns = _ns("start_time", start), _ns("end_time", end) or ALL_TIME.end_ns - 1
     return _range(start_ns, end_ns) if start_ns or end_ns != ALL_TIME.end_ns - 1 else None
+
+
+def _ns(name: str, message: Timestamp | Duration) -> int:
+    """The nanoseconds of a time or a duration of protobuf, which can hold more than 64 bits of them. Raises Rejected."""
+    try:
+        ns = message.ToNanoseconds()
+    except ValueError:
+        ns = MAX_NS + 1
+    if not -MAX_NS <= ns < MAX_NS:
+        raise Rejected(f"{message.seconds} s and {message.nanos} ns", where=name, accepted="valid values of at most 292 years")
+    return ns
 
 
 def _range(start_ns: int, end_ns: int) -> TimeRange:

@@ -12,6 +12,7 @@ from collections.abc import AsyncGenerator, Sequence
 
 from google.protobuf.json_format import ParseDict
 from google.protobuf.message import Message
+from google.protobuf.timestamp_pb2 import Timestamp
 
 from services.query.api.jaeger import encode, parameters
 from services.query.api.jaeger.answers import JaegerAnswers, left_out
@@ -104,7 +105,7 @@ class QueryServiceV3:
 def _search_of(query: pb.TraceQueryParameters) -> Search:
     if query.filter:
         raise Rejected("structured filters are not supported", where="query.filter", accepted="service_name, operation_name, attributes")
-    if not query.start_time_min.ToNanoseconds() or not query.start_time_max.ToNanoseconds():
+    if Timestamp() in (query.start_time_min, query.start_time_max):
         raise Rejected("query.start_time_min and query.start_time_max are required")
     return parameters.search_message(query, query.attributes, time.time_ns())
 
