@@ -43,6 +43,11 @@ class TooLarge(Rejected):
     """The request exceeds a size limit; sending it again unchanged cannot succeed."""
 
 
+def too_deep() -> Rejected:
+    """The error for a request whose nesting exhausts the stack of recursive functions, of which Python says RecursionError."""
+    return Rejected("nested too deeply", where="query", accepted="fewer brackets in each other, and fewer operators in a row")
+
+
 class StoredInPart(TooLarge):
     """A body of the WAL is too large, and some of its items are stored; ``rest`` is the body without those, empty if all are stored."""
 

@@ -18,7 +18,7 @@ from google.rpc.status_pb2 import Status
 from services.query.api.rpc import Call, Method, Service
 from services.query.settings import QuerySettings
 from tael.auth import QUERY
-from tael.errors import NotFound, Rejected
+from tael.errors import NotFound, Rejected, too_deep
 from tael.model.tenant import TENANT_HEADER
 from tael.otlp.status import status_of
 from tael.runtime import rpc
@@ -99,7 +99,7 @@ def _status(error: Exception, method: Method) -> Status:
         return Status(code=code_pb2.NOT_FOUND, message=str(error))
     if isinstance(error, TimeoutError):
         return Status(code=code_pb2.DEADLINE_EXCEEDED, message="the deadline passed before every shard had answered")
-    status = status_of(error)
+    status = status_of(too_deep() if isinstance(error, RecursionError) else error)
     if status.code == code_pb2.INTERNAL:
         log.error("unhandled error", method=method.name, exc_info=error)
     return status

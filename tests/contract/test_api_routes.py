@@ -128,3 +128,22 @@ async def test_a_form_that_cannot_be_read_is_a_bad_request(path: str, kind: str,
     async with serving(MemorySpans()) as api, api.session.post(api.url + path, data=body, headers={"Content-Type": kind}) as answer:
         assert answer.status == 400, await answer.text()
         assert "form" in await answer.text()
+
+
+TEMPLATE = "{{" + "(" * 900 + ".a" + ")" * 900 + "}}"
+
+
+@pytest.mark.parametrize(
+    ("path", "parameters"),
+    [
+        ("/tempo/api/search", {"q": f"{{ .a = {' + '.join('1' * 1_500)} }}"}),
+        ("/tempo/api/metrics/query_range", {"q": f"{{ {' || '.join('.a=1' for _ in range(900))} }} | rate()"}),
+        ("/jaeger/api/traces", {"service": "a", "tags": "{" + ",".join(f'"{at}":""' for at in range(900)) + "}"}),
+        ("/loki/api/v1/query_range", {"query": f'{{a="b"}} | line_format "{TEMPLATE}"'}),
+        ("/prometheus/api/v1/query", {"query": "+".join("1" * 4_000)}),
+    ],
+)
+async def test_a_query_that_is_too_deep_is_a_bad_request(path: str, parameters: dict[str, str]) -> None:
+    async with serving(MemorySpans()) as api:
+        response = await api.get(path, *parameters.items())
+    assert (response.status, b"deep" in response.body) == (400, True), response.body

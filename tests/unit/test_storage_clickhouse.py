@@ -24,6 +24,7 @@ from tael.storage.clickhouse.spans import service_stats
         (DatabaseError("memory", code=241), Overloaded),
         (DatabaseError("queries", code=202), Overloaded),
         (DatabaseError("a number that is too wide", code=436), Rejected),
+        (DatabaseError("Maximum parse depth (1000) exceeded", code=306), TooLarge),
         (DatabaseError("slow", code=159), Unavailable),
         (DatabaseError("read only", code=242), Unavailable),
         (DatabaseError("keeper", code=999), Unavailable),

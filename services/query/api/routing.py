@@ -11,6 +11,7 @@ from aiohttp import web
 from services.query.api.family import OPEN, Family, Handler, Route
 from services.query.api.tenant import CALLER, REQUIRE_ALLOWED
 from tael.auth import QUERY, Caller
+from tael.errors import too_deep
 from tael.model.tenant import TENANT_HEADER
 from tael.runtime.access import Access
 from tael.runtime.http import Check
@@ -54,6 +55,8 @@ class Router:
                 return await handler(request)
             except ConnectionError:
                 raise
+            except RecursionError:
+                return family.refuse(request, too_deep())
             except Exception as error:  # noqa: BLE001  # answered and, if unexpected, logged by the family
                 return family.refuse(request, error)
 

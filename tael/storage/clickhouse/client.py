@@ -89,7 +89,8 @@ _RESULT_TOO_LARGE: Final = frozenset({158, 396})
 # fault.
 OUT_OF_MEMORY: Final = "MEMORY_LIMIT_EXCEEDED"
 _TOO_SPREAD: Final = "Too many partitions for single INSERT block"
-_TOO_LONG: Final = "Max query size exceeded"
+_TOO_LONG: Final = ("Max query size exceeded", "Maximum parse depth")
+_BODY_TOO_LONG: Final = "HTTP status 413"
 _OWN_LIMIT: Final = "Query memory limit exceeded"
 _NARROWER: Final = "it takes more memory than a shard gives to one query; ask for less"
 
@@ -332,6 +333,8 @@ def translate(error: Exception, *, reading: bool = False) -> TaelError:
         return error
     code = getattr(error, "code", None)
     text = str(error).strip() or type(error).__name__
+    if reading and isinstance(error, ClickHouseError) and _BODY_TOO_LONG in text:
+        return _too_long()
     if isinstance(error, ClickHouseError) and code is not None:
         if _OWN_LIMIT in text:
             return TooLarge(_NARROWER, where="query") if reading else TooLarge(text)
@@ -350,13 +353,17 @@ def _stored_data_error(code: int, text: str) -> TaelError | None:
     return None
 
 
+def _too_long() -> TooLarge:
+    return TooLarge("the query is too long", where="query", accepted="shorter expressions: about 200 kB of text in all")
+
+
 def _error_of_code(code: int, text: str) -> TaelError:
     if code in _OVERLOADED and _TOO_SPREAD not in text:
         return Overloaded(text, retry_after_seconds=_OVERLOADED[code])
     if code in _DATA_CODES or _TOO_SPREAD in text:
         return Rejected(text)
-    if _TOO_LONG in text:
-        return TooLarge("the query is too long", where="query", accepted="shorter expressions: about 200 kB of text in all")
+    if any(words in text for words in _TOO_LONG):
+        return _too_long()
     if code in _RESULT_TOO_LARGE:
         return TooLarge(f"the answer is too large: {text}", where="query", accepted="a narrower query")
     return Unavailable(text)
