@@ -175,24 +175,19 @@ class TieredTables:
     def _rows(self, table: str, places: Places, cold: Sequence[Branch], used: str = "") -> str:
         columns = _used(self._columns.get(table, ()), used)
         hot, *others = self._each(table, places, cold, columns)
-        if not others:
-            return hot.sql
-        # Beside a table, files need a SELECT around them: without it the engine fails on a condition that is constant, such as false or one
-        # on a constant column, with sizes that do not match.
-        select = f"SELECT {_listed(columns)} FROM"
-        return f"({_union([f'{select} {hot.sql}', *(f'{select} {one.sql}' if one.in_files else one.sql for one in others)])})"
+        return f"({_union([f'SELECT {_listed(columns)} FROM {hot.sql}', *(one.sql[1:-1] for one in others)])})" if others else hot.sql  # noqa: S608  # see above
 
     def _each(self, table: str, places: Places, cold: Sequence[Branch], columns: Columns) -> list[Rows]:
-        """The hot table, and the other places as a SELECT of the columns, in parentheses, without which its settings would be ignored."""
-        found = [Rows(self._hot.rows(table, ""))]
+        """The hot table, and the other places as a SELECT of the columns in parentheses."""
+        listed, found = _listed(columns), [Rows(self._hot.rows(table, ""))]
         if places.rolling:
-            rolling = f"SELECT {_listed(columns)} FROM {found[0].sql}_rolling WHERE {_partitions(places.rolling)}"  # noqa: S608  # see above
+            rolling = f"SELECT {listed} FROM {found[0].sql}_rolling WHERE {_partitions(places.rolling)}"  # noqa: S608  # see above
             found.append(Rows(f"({rolling})"))
-        return [*found, *(Rows(f"({self._cold_branch(one, columns)})", in_files=True) for one in cold)]
-
-    def _cold_branch(self, branch: Branch, columns: Columns) -> str:
-        rows = self._cold(branch.files, columns)
-        return f"SELECT {_listed(columns)} FROM ({rows}) WHERE {branch.condition}" if branch.ranges else rows  # noqa: S608  # see above
+        for branch in cold:
+            where = f" WHERE {branch.condition}" if branch.ranges else ""
+            # Two levels: conditions that meet the one over the file fail in the engine, or find nothing, for constants and odd texts.
+            found.append(Rows(f"(SELECT {listed} FROM ({self._cold(branch.files, columns)}){where})", in_files=True))  # noqa: S608  # see above
+        return found
 
     def merged(self, table: str, where: object, tenant: str, time_range: TimeRange = ALL_TIME) -> str:
         """See Source. Of rows with the same key, the hot table's counts before the rolling table's, and that before files', of which the
