@@ -74,7 +74,9 @@ def read_json(body: bytes, most: int) -> Pushed:
         with pushed.tolerating():
             records, level = _stream(pushed, _texts(stream.get("stream", {}) if isinstance(stream, dict) else None, "stream"))
             values = stream.get("values")
-            for entry in values if isinstance(values, list) else ():
+            if not isinstance(values, list):
+                raise Rejected("not a list", where="values", accepted='[["<ns>", "<line>"], …]')
+            for entry in values:
                 with pushed.tolerating():
                     _add_values(records, level, entry)
     return pushed

@@ -34,3 +34,12 @@ def test_a_time_of_thousands_of_digits_is_left_out() -> None:
 def test_a_level_that_is_half_a_surrogate_pair_is_replaced(where: str) -> None:
     pushed = push.read_json(f'{{"streams": [{{"stream": {{{where}}}]}}'.encode(), MOST)
     assert pushed.request.resource_logs[0].scope_logs[0].log_records[0].severity_text == "?"
+
+
+@pytest.mark.parametrize("rest", ["", ', "values": "line"', ', "entries": [{"ts": "2026-01-01T00:00:00Z", "line": "x"}]'])
+def test_a_stream_without_a_list_of_values_is_named(rest: str) -> None:
+    """Its lines would be lost without a word."""
+    body = f'{{"streams": [{{"stream": {{"job": "api"}}{rest}}}, {{"stream": {{"job": "api"}}, "values": [["1", "kept"]]}}]}}'
+    pushed = push.read_json(body.encode(), MOST)
+    assert [record.body.string_value for group in pushed.request.resource_logs for record in group.scope_logs[0].log_records] == ["kept"]
+    assert "values: not a list" in pushed.explain()
