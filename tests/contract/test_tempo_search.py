@@ -230,6 +230,9 @@ async def test_tags(api: Api) -> None:
     assert await values("span.tags") == [("string", "a"), ("string", "b")]
     assert await values("span.cached") == [("bool", "false"), ("bool", "true")]
     assert await values("span.nosuch") == []
+    assert await values("span%253Aname") == await values("span:name") != []
+    assert await values("span.%22odd%20key%22") == await values('span."odd key"') != []
+    assert await values("span.%2522odd%2520key%2522") == []
     assert ("string", "GET /cart") in await values("name")
     assert await values("status") == [("keyword", "error"), ("keyword", "ok"), ("keyword", "unset")]
     assert len(await values("kind", q='{ name = "nosuch" }')) == 6

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Final
+from urllib.parse import unquote
 
 from tael.errors import Rejected
 from tael.model import predicate as p
@@ -72,12 +73,22 @@ def scopes_of(text: str) -> tuple[Scope, ...]:
     return found
 
 
+def _named(text: str) -> Named:
+    try:
+        return parse_field(text)
+    except Rejected:
+        # Grafana encodes names twice, for a proxy that decodes once. A name that is one as it came is taken as it is, as Tempo does.
+        if (decoded := unquote(text)) == text:
+            raise
+        return parse_field(decoded)
+
+
 def tag_of(text: str, *, narrowed: bool) -> tuple[Named, ...]:
     """The fields to which a tag refers; a name without a scope is an instrumentation scope's too, unless a query narrows the spans. Raises
     Rejected.
     """
     try:
-        named = parse_field(text)
+        named = _named(text)
     except Rejected as error:
         raise Rejected(
             f"please provide a valid tag name: {error}", where="tag", accepted="such as resource.service.name, .http.route or name"
