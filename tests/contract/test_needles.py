@@ -16,6 +16,7 @@ from tael.storage.clickhouse import log_query_builder, needles
 from tael.storage.clickhouse.needles import Begun
 from tael.storage.clickhouse.source import HotTables
 from tests.support.hotnode import HotNode
+from tests.support.plans import indexes_of
 from tests.support.storage import START_NS, HotTier, logs_of, open_tier, wire_log
 
 LINES = 40_000
@@ -50,7 +51,7 @@ async def test_only_granules_with_such_a_word_are_read(tier: HotTier) -> None:
     query = LogQuery(AROUND, needle("order 77001"))
     statement = log_query_builder.find_keys(HotTables(clickhouse.database), "t1", query, begun)
     [[plan]] = await clickhouse.query(f"EXPLAIN indexes = 1, json = 1 SELECT * FROM ({statement.sql})", statement.parameters)
-    read = [index["Selected Granules"] for index in indexes(json.loads(plan)) if index.get("Name") == "by_body_word"]
+    read = [index["Selected Granules"] for index in indexes_of(json.loads(plan)) if index.get("Name") == "by_body_word"]
     assert read == [1]
     assert await bodies(tier, needle("order 77001")) == ["order 77001234 paid"]
 
@@ -103,12 +104,3 @@ async def test_a_server_that_does_not_tell_its_words_is_read(tier: HotTier, monk
 def test_a_needle_without_the_beginning_of_a_word(text: str) -> None:
     """Or with one that too many words have."""
     assert needles.last_word(needle(text)) == ""
-
-
-def indexes(plan: Any) -> list[dict[str, Any]]:
-    """The indexes of a plan."""
-    if isinstance(plan, list):
-        return [index for part in plan for index in indexes(part)]
-    if not isinstance(plan, dict):
-        return []
-    return [*plan.get("Indexes", []), *(index for part in plan.values() for index in indexes(part))]

@@ -5,9 +5,11 @@ with OTLP's streams.
 from __future__ import annotations
 
 import json
+import time
 
 import pytest
 
+from services.compactor.retire import retire
 from services.query.logql.engine import LogqlEngine, LogqlOptions, Wanted
 from tael.logql.ast import LogQuery, Metric
 from tael.logql.parse import parse, parse_selector
@@ -16,6 +18,7 @@ from tael.logql.selected import selected
 from tael.logql.stages.label_filter import condition
 from tael.loki.push import read_json
 from tael.metrics.identity import labels_id
+from tael.model.retention import Retention
 from tael.model.series import Matcher, MatchOp, Selection
 from tael.model.signals import LOGS
 from tael.model.streams import INDEX_LABELS, PUSHED_SCOPE
@@ -23,14 +26,21 @@ from tael.model.time import TimeRange
 from tael.otlp.decode import decode_logs
 from tael.otlp.matches import log_test
 from tael.storage.api import LANDING
+from tael.storage.api import LogQuery as LineQuery
+from tael.storage.clickhouse import log_query_builder
+from tael.storage.clickhouse.schema import ClickHouseSchema
+from tael.storage.clickhouse.source import HotTables
+from tael.storage.clickhouse.stored_rows import ClickHouseRows
 from tael.storage.clickhouse.streams import labels_held
 from tael.storage.clickhouse.writer import settings_of
 from tael.vectors.values import Steps, Vector
 from tael.wal import codec
 from tests.support.hotnode import HotNode
+from tests.support.plans import indexes_of
 from tests.support.storage import RECEIVED_NS, START_NS, HotTier, logs_of, open_tier, wire_log
 
 SECOND = 10**9
+HOUR_NS, DAY_NS = 3_600 * SECOND, 86_400 * SECOND
 AROUND = TimeRange(START_NS, START_NS + 100 * SECOND)
 AT_THE_END = Steps(START_NS + 99 * SECOND, START_NS + 99 * SECOND, 0)
 STREAMS = [
@@ -155,8 +165,8 @@ async def test_the_stream_of_a_pushed_record_equals_the_tables(hot_tier: HotTier
             {"database": clickhouse.database},
         )
         sql = f"SELECT toUnixTimestamp64Nano(timestamp), stream, stream_labels, stream_labels = {again.decode()} FROM {clickhouse.database}.logs"
-        for time, stream, labels, same in await clickhouse.query(sql, {}):
-            found[int(time)] = (int(stream), dict(labels_held(labels)), bool(same))
+        for instant, stream, labels, same in await clickhouse.query(sql, {}):
+            found[int(instant)] = (int(stream), dict(labels_held(labels)), bool(same))
     for record in written:
         attributes = tuple(sorted((INDEX_LABELS.get(label, label), value) for label, value in record.stream))
         assert found.pop(record.timestamp_ns) == (labels_id("t", attributes), dict(record.stream), True)
@@ -212,3 +222,42 @@ async def test_a_line_shows_the_labels_of_its_stream(any_tier: HotTier) -> None:
     assert isinstance(leveled, LogQuery)
     (row,) = (await LogqlEngine(any_tier.logs, LogqlOptions()).lines("t", leveled, Wanted(AROUND, 1))).value
     assert row.metadata == {"detected_level": "error"} == entry(RECORDS[2]).metadata
+
+
+async def test_a_label_of_pushed_streams_alone_is_looked_for_among_their_lines(shared_hot_node: HotNode) -> None:
+    """Not in granules without such lines: cron's are in front of those that came by OTLP, and web's behind."""
+    async with open_tier([shared_hot_node]) as tier:
+        (clickhouse,) = tier.clickhouses
+        await tier.store_logs(logs_of("sdk", *(wire_log(at, "by OTLP") for at in range(40_000))), *PUSHED.resource_logs, tenant="t")
+        streams, predicate = selected(parse_selector('{app="web"}'))
+        query = LineQuery(AROUND, predicate, streams=streams)
+        statement = log_query_builder.find_keys(HotTables(clickhouse.database), "t", query)
+        [[plan]] = await clickhouse.query(f"EXPLAIN indexes = 1, json = 1 SELECT * FROM ({statement.sql})", statement.parameters)
+        (index,) = [one for one in indexes_of(json.loads(plan)) if one.get("Name") == "by_scope_name"]
+        assert (index["Selected Granules"], index["Initial Granules"] > 4) == (2, True)
+        assert len((await tier.logs.find_logs("t", query)).value) == 3
+
+
+async def test_pushed_streams_go_with_their_retention(shared_hot_node: HotNode) -> None:
+    """Hour by hour, with their lines and labels, and those of one tenant alone where only that one lets them go."""
+    async with open_tier([shared_hot_node]) as tier:
+        (clickhouse,) = tier.clickhouses
+        later = {"app": "web", "env": "late"}
+        push = {"streams": [{"stream": later, "values": [[str(START_NS + 48 * HOUR_NS), "late"]]}]}
+        groups = [*PUSHED.resource_logs, *read_json(json.dumps(push).encode(), 10_000).request.resource_logs]
+        for tenant in ("t", "long"):
+            await tier.store_logs(*groups, tenant=tenant)
+        schema, rows, engine = ClickHouseSchema(clickhouse), ClickHouseRows(clickhouse), LogqlEngine(tier.logs, LogqlOptions())
+        days = {"logs": (time.time_ns() - START_NS - 24 * HOUR_NS) / DAY_NS}
+        for_ever = dict.fromkeys(("traces", "logs", "metrics"), 36_500.0)
+        assert await retire(schema, rows, Retention(for_ever, {"t": for_ever | days}), 0) == 0
+        whole, query = TimeRange(START_NS, START_NS + 50 * HOUR_NS), parse('{app="web"}')
+        assert isinstance(query, LogQuery)
+        kept = {**later, "service_name": "web"}
+        assert (await engine.labels("t", (), whole)).value == [kept]
+        assert [row.line for row in (await engine.lines("t", query, Wanted(whole, 9))).value] == ["late"]
+        assert [(stream.labels, stream.count) for stream in (await engine.streams("t", query.matchers, whole)).value] == [(kept, 1)]
+        assert len((await engine.labels("long", (), whole)).value) == 4
+        assert len((await engine.lines("long", query, Wanted(whole, 9))).value) == 4
+        assert await retire(schema, rows, Retention(for_ever | days), 0) == 0
+        assert (await engine.labels("long", (), whole)).value == [kept]

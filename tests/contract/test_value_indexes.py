@@ -25,6 +25,7 @@ from tael.storage.clickhouse.spans import ClickHouseSpans
 from tael.wal import codec
 from tests.support.databases import empty_shard, new_database
 from tests.support.hotnode import HotNode
+from tests.support.plans import indexes_of
 from tests.support.storage import RECEIVED_NS, START_NS, of_service, wire_span
 
 SPANS = 40_000
@@ -51,16 +52,8 @@ async def granules(clickhouse: ClickHouse, query: Any) -> tuple[int, int]:
     """How many of how many granules are read."""
     statement = query_builder.find_keys(HotTables(clickhouse.database), "t1", query)
     [[plan]] = await clickhouse.query(f"EXPLAIN indexes = 1, json = 1 SELECT * FROM ({statement.sql})", statement.parameters)
-    found = [index for index in _indexes(json.loads(plan)) if index.get("Type") == "Skip" and "value" in index["Name"]]
+    found = [index for index in indexes_of(json.loads(plan)) if index.get("Type") == "Skip" and "value" in index["Name"]]
     return min(index["Selected Granules"] for index in found), max(index["Initial Granules"] for index in found)
-
-
-def _indexes(plan: Any) -> list[dict[str, Any]]:
-    if isinstance(plan, list):
-        return [index for part in plan for index in _indexes(part)]
-    if not isinstance(plan, dict):
-        return []
-    return [*plan.get("Indexes", []), *(index for part in plan.values() for index in _indexes(part))]
 
 
 @pytest.fixture
