@@ -304,7 +304,19 @@ async def test_related_spans_on_both_sides_of_what_is_searched_first(api: Api) -
     """A search begins with the last two minutes of the range, and with the last ten seconds of them: traces are found that lie before,
     across and after the borders, or reach beyond the end.
     """
-    ends = [(-130, -125), (-125, -115), (-400, -110), (-1000, -990), (-260, 30), (-60, -59), (-1, 200), (-12, -5), (-8, -3), (-90, -9)]
+    ends = [
+        (-130, -125),
+        (-125, -115),
+        (-400, -110),
+        (-1000, -990),
+        (-260, 30),
+        (-60, -59),
+        (-1, 200),
+        (-12, -5),
+        (-8, -3),
+        (-90, -9),
+        (-200, 250),
+    ]
     for number, times in enumerate(ends):
         trace_id = bytes([number + 1]) * 16
         root, child = (wire_span(at * 10**9, name=name, trace_id=trace_id) for at, name in zip(times, ("run", "call"), strict=True))
@@ -314,7 +326,7 @@ async def test_related_spans_on_both_sides_of_what_is_searched_first(api: Api) -
     at = START_NS // 10**9
     newest = [f"{number + 1:02x}" * 16 for number in sorted(range(len(ends)), key=lambda number: -ends[number][0])]
     for query in ('{ name = "run" } >> { name = "call" }', "{ } | count() > 1", '{ name = "run" } && { name = "call" }'):
-        for limit in (2, 3, 5, 100):
+        for limit in (2, 3, 5, 20, 100):
             body = await api.json(SEARCH, q=query, start=at - 1800, end=at, limit=limit)
             found = [trace["traceID"].zfill(32) for trace in body["traces"]]
             assert found == newest[:limit], (query, limit)

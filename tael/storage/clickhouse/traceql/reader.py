@@ -289,10 +289,10 @@ class ClickHouseSpansets:
                 yield page
             return
         rest: list[tuple[int, bytes]] = []
-        for piece in _divided(window, until_ns) if newest_only and isinstance(test, AllOf) else [window]:
+        for piece in _pieces(window, until_ns, several=isinstance(test, AllOf)) if newest_only else [window]:
             rest += await self._related(tenant, query, piece, newest_only=newest_only)
             # A trace that began before the piece may be older than some that are found in the next one.
-            since_ns = piece.start_ns if piece.start_ns > window.start_ns else 0
+            since_ns = piece.start_ns if window.start_ns < piece.start_ns < until_ns else 0
             sure = [one for one in rest if since_ns <= one[0] < until_ns]
             rest = [one for one in rest if not since_ns <= one[0] < until_ns]
             for page in _pages(sure, max(size, _FEW)):
@@ -319,10 +319,17 @@ def _range_of(grid: Grid) -> TimeRange:
     return TimeRange(max(0, first + 1), last + 1)
 
 
-def _divided(window: TimeRange, until_ns: int) -> list[TimeRange]:
-    """The newest window with its last seconds before an instant, which are enough for what is frequent, as a piece of its own."""
+def _pieces(window: TimeRange, until_ns: int, *, several: bool) -> Iterator[TimeRange]:
+    """The newest window before an instant, of which for several tests the last seconds, which are enough for what is frequent, come first;
+    and then what is after the instant.
+    """
     middle = until_ns - _FIRST_PIECE_NS
-    return [TimeRange(middle, window.end_ns), TimeRange(window.start_ns, middle)] if window.start_ns < middle else [window]
+    if several and window.start_ns < middle:
+        yield TimeRange(middle, until_ns)
+        yield TimeRange(window.start_ns, middle)
+    else:
+        yield TimeRange(window.start_ns, until_ns)
+    yield TimeRange(until_ns, window.end_ns)
 
 
 def _pages(found: Sequence[tuple[int, bytes]], size: int) -> Iterator[list[bytes]]:
