@@ -8,6 +8,7 @@ from tael.errors import Rejected
 
 _LABEL = re.compile(r'\s*([A-Za-z_][\w.]*)\s*=\s*("(?:[^"\\\n]|\\.)*"|`[^`]*`)\s*(,|$)')
 _ESCAPE = re.compile(r"\\(x[0-9a-fA-F]{2}|u[0-9a-fA-F]{4}|U[0-9a-fA-F]{8}|[0-7]{3}|.)")
+_NOT_IN_NAMES = re.compile(r"[^A-Za-z0-9_]")
 _NAMED = {"a": "\a", "b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "v": "\v"}
 
 
@@ -24,6 +25,16 @@ def parse_labels(text: str) -> dict[str, str]:
         labels[found[1]] = found[2][1:-1] if found[2][0] == "`" else _ESCAPE.sub(_unescaped, found[2][1:-1])
         at = found.end()
     return labels
+
+
+def name_of(text: str) -> str:
+    """A label's name as LogQL can write it, and as it is shown: other characters are underscores, and no digit is first. Raises Rejected
+    for an empty one.
+    """
+    if not text:
+        raise Rejected("a label has no name", where="stream", accepted='{"name": "value", …}')
+    name = _NOT_IN_NAMES.sub("_", text)
+    return f"_{name}" if name[0].isdigit() else name
 
 
 def _unescaped(escape: re.Match[str]) -> str:

@@ -18,7 +18,7 @@ from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
 from opentelemetry.proto.logs.v1.logs_pb2 import LogRecord, ScopeLogs
 
 from tael.errors import Rejected
-from tael.loki.labels import parse_labels
+from tael.loki.labels import name_of, parse_labels
 from tael.model.streams import INDEX_LABELS, PUSHED_SCOPE
 from tael.otlp.census import count_fields, tree
 from tael.otlp.json import load_json, weigh_json
@@ -98,7 +98,9 @@ def _texts(value: Any, where: str) -> dict[str, str]:
 
 
 def _stream(pushed: Pushed, labels: Labels) -> tuple[ScopeLogs, str]:
-    """The scope for a stream's records, added to the request, and the level in the stream's labels."""
+    """The scope for a stream's records, added to the request, and the level in the stream's labels. Raises Rejected."""
+    # Renamed here, and not only where they are shown: a stream is found by the names under which its labels are stored.
+    labels = {name_of(name): value for name, value in labels.items()}
     group = pushed.request.resource_logs.add()
     service = next((labels[name] for name in _SERVICE_LABELS if labels.get(name)), UNKNOWN_SERVICE)
     # Under the names that OTLP has for them, so that storage knows the stream by them.

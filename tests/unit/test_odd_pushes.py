@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 
 import pytest
@@ -43,3 +44,25 @@ def test_a_stream_without_a_list_of_values_is_named(rest: str) -> None:
     pushed = push.read_json(body.encode(), MOST)
     assert [record.body.string_value for group in pushed.request.resource_logs for record in group.scope_logs[0].log_records] == ["kept"]
     assert "values: not a list" in pushed.explain()
+
+
+@pytest.mark.parametrize(
+    ("name", "kept"),
+    [
+        ("my.label", "my_label"),
+        ("a b", "a_b"),
+        ("9x", "_9x"),
+        ("ü", "_"),
+        ("k8s.pod.name", "k8s.pod.name"),
+        ("k8s_pod_name", "k8s.pod.name"),
+    ],
+)
+def test_a_label_is_stored_under_a_name_that_a_selector_can_have(name: str, kept: str) -> None:
+    """Those of OTLP's streams under OTLP's names, by which storage knows them."""
+    pushed = push.read_json(json.dumps({"streams": [{"stream": {name: "x", "job": "api"}, "values": [["1", "line"]]}]}).encode(), MOST)
+    assert [pair.key for pair in pushed.request.resource_logs[0].resource.attributes] == ["service.name", kept, "job"]
+
+
+def test_a_label_without_a_name_is_refused() -> None:
+    pushed = push.read_json(b'{"streams": [{"stream": {"": "x"}, "values": [["1", "line"]]}]}', MOST)
+    assert (len(pushed.request.resource_logs), "a label has no name" in pushed.explain()) == (0, True)
