@@ -9,7 +9,9 @@ from typing import Any
 
 import pytest
 
-from tael.model.predicate import And, Compare, Contains, Predicate, all_of, intrinsic
+from tael.logql.needs import wanted
+from tael.logql.parse import parse_log
+from tael.model.predicate import And, Compare, Contains, Not, Or, Predicate, all_of, intrinsic
 from tael.model.time import TimeRange
 from tael.storage.api import LogCounts, LogQuery
 from tael.storage.clickhouse import log_query_builder, needles
@@ -44,16 +46,19 @@ async def bodies(tier: HotTier, predicate: Predicate) -> list[Any]:
 
 
 async def test_only_granules_with_such_a_word_are_read(tier: HotTier) -> None:
-    common = (wire_log(at, f"order {at} paid") for at in range(LINES))
-    await tier.store_logs(logs_of("shop", *common, wire_log(LINES, "order 77001234 paid")))
+    common = (wire_log(at, f"order: {at} paid") for at in range(LINES))
+    await tier.store_logs(logs_of("shop", *common, wire_log(LINES, "order: 77001234 paid")))
     [clickhouse] = tier.clickhouses
     begun = Begun(frozenset(("77001",)), needles.source_of_words(clickhouse.database, AROUND))
-    query = LogQuery(AROUND, needle("order 77001"))
-    statement = log_query_builder.find_keys(HotTables(clickhouse.database), "t1", query, begun)
-    [[plan]] = await clickhouse.query(f"EXPLAIN indexes = 1, json = 1 SELECT * FROM ({statement.sql})", statement.parameters)
-    read = [index["Selected Granules"] for index in indexes_of(json.loads(plan)) if index.get("Name") == "by_body_word"]
-    assert read == [1]
-    assert await bodies(tier, needle("order 77001")) == ["order 77001234 paid"]
+    lines = parse_log('{service_name="shop"} |= "order: 77001"')
+    for predicate in (needle("order: 77001"), wanted(lines)):
+        statement = log_query_builder.find_keys(HotTables(clickhouse.database), "t1", LogQuery(AROUND, predicate), begun)
+        [[plan]] = await clickhouse.query(f"EXPLAIN indexes = 1, json = 1 SELECT * FROM ({statement.sql})", statement.parameters)
+        assert min(index["Selected Granules"] for index in indexes_of(json.loads(plan))) == 1
+        assert await bodies(tier, predicate) == ["order: 77001234 paid"]
+    # Its JSON is the line, and has the text.
+    await tier.store_logs(logs_of("shop", wire_log(LINES + 1, {"order: 7700": 1})))
+    assert await bodies(tier, wanted(lines)) == ["order: 77001234 paid", "{'order: 7700': 1}"]
 
 
 CASES: list[tuple[Predicate, list[str]]] = [
@@ -66,6 +71,9 @@ CASES: list[tuple[Predicate, list[str]]] = [
     (needle("in Graz caf"), ["in Graz cafeteria", "in Graz café"]),
     (needle("in Graz cafe"), ["in Graz cafeteria"]),
     (needle("the kelv", ignore_case=True), ["the \u212aelvin sign"]),
+    (Or((needle("order 1234"), needle("in Graz cafe"))), ["an order 1234567", "in Graz cafeteria", "order 12345 PAID"]),
+    (Or((needle("rder 99 pai"), needle("order 99 PAI"))), ["order 99 paid"]),
+    (Not(needle("r 1234")), ["in Graz cafeteria", "in Graz café", "order 99 paid", "the \u212aelvin sign"]),
     (And((needle("order 1234"), needle("rder 12345 PA"))), ["order 12345 PAID"]),
 ]
 

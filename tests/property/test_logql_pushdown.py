@@ -50,6 +50,10 @@ TEXTS = [
     "an erro",
     "alice logg",
     "r bob fail",
+    "level=erro",
+    "=error msg",
+    'user": "alic',
+    "0.0.5 done",
     "no body",
 ]
 REGEXES = ["alice|bob", "^user", "(?i)failed", "multi.line", "(?s)multi.line", "^$", "[0-9]+", "x"]

@@ -8,11 +8,12 @@ subqueries are computed, so that what comes meanwhile has its words among those 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
 from tael.cold.files import hour_of
-from tael.model.predicate import Contains, Predicate, conjuncts, intrinsic
+from tael.model.predicate import And, Contains, Or, Predicate, intrinsic
 from tael.model.time import NS_PER_SECOND, TimeRange
 
 MOST_LINES: Final = 1_000
@@ -46,9 +47,16 @@ def last_word(leaf: Contains) -> str:
 
 
 def cut_words(predicate: Predicate) -> tuple[str, ...]:
-    """The last words of the needles that every line's body has."""
-    needles = [leaf for leaf in conjuncts(predicate) if isinstance(leaf, Contains) and leaf.field == intrinsic("body")]
-    return tuple(sorted({word for leaf in needles if (word := last_word(leaf))}))[:_MOST_WORDS]
+    """The last words of the needles that lines' bodies have."""
+    return tuple(sorted({word for leaf in _needles(predicate) if (word := last_word(leaf))}))[:_MOST_WORDS]
+
+
+def _needles(predicate: Predicate) -> Iterator[Contains]:
+    if isinstance(predicate, And | Or):
+        for part in predicate.parts:
+            yield from _needles(part)
+    elif isinstance(predicate, Contains) and predicate.field == intrinsic("body"):
+        yield predicate
 
 
 def source_of_words(database: str, time_range: TimeRange) -> str:

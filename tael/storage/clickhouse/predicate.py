@@ -206,7 +206,7 @@ class _Compiler:
     def _contains(self, reading: _Reading, leaf: Contains, *, indexed: bool) -> str:
         function = "positionCaseInsensitiveUTF8" if leaf.ignore_case else "position"
         found = f"{function}({reading.value}, {self._bind('String', leaf.text)}) > 0"
-        if not (reading.words_index and indexed):
+        if not reading.words_index or self._negated:
             return found
         # Only words with a boundary on both sides within the searched text are certain to be whole words, and so in the index.
         inner = tuple(sorted({word.lower() for word in _INNER_WORD.findall(leaf.text)}))[:_TOKENS_AT_ONCE]
@@ -214,7 +214,8 @@ class _Compiler:
         word = last_word(leaf)
         if reading.begun and word in reading.begun.words:
             tests.append(f"hasAnyTokens({reading.value}, {reading.begun.tokens(self._bind('String', word))})")
-        return _all([*tests, found])
+        # Within OR, a hint chooses granules and is not evaluated for rows.
+        return _all([*(tests if indexed or not tests else [f"indexHint({_all(tests)})"]), found])
 
     def _leaf(self, field: Field, kind: Kind, test: Callable[[_Reading], str], holds: Callable[[Any], bool]) -> str:
         """``test`` applied to the field read as ``kind``; ``holds`` tells whether a given value satisfies the leaf."""
