@@ -40,7 +40,7 @@ def find_spans(
         Or((Compare(intrinsic("llm_model"), "=", model), Compare(intrinsic("llm_response_model"), "=", model))) if model else None,
         None if min_cost_usd is None else Or(tuple(Compare(intrinsic(cost), ">=", min_cost_usd) for cost in _COSTS)),
         *(attribute_is(key, value) for key, value in attributes),
-        *map(_says, text.split()),
+        *dict.fromkeys(map(_says, text.split())),
     ]
     return all_of(part for part in parts if part is not None)
 

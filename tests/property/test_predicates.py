@@ -40,6 +40,7 @@ from tael.model.predicate import (
     intrinsic,
     words_of,
 )
+from tael.model.search import find_spans
 from tael.model.span import Resource, Scope, Span
 from tael.model.time import ALL_TIME
 from tael.otlp.anyvalue import encode_attributes
@@ -303,3 +304,8 @@ def test_invalid_predicates_are_refused_when_they_are_built() -> None:
         Regex(intrinsic("name"), "a)(b")
     with pytest.raises(ValueError, match="64 bits"):
         Compare(intrinsic("kind"), "=", 1 << 63)
+
+
+def test_a_word_that_is_repeated_is_searched_once() -> None:
+    """Each one is a search of all payloads in the range."""
+    assert find_spans(text="to be or not to be") == find_spans(text="to be or not")
