@@ -290,6 +290,8 @@ async def test_deletions_are_asked_for_and_shown(hot_place: Place) -> None:
                 assert response.status == status, await response.text()
         async with api.session.post(f"{api.url}/api/v1/deletions?user=") as response:
             assert (await response.json())["error"].startswith("user: empty (accepted: ")
+        async with api.session.post(f"{api.url}/api/v1/deletions", json={"user": "u9"}) as response:
+            assert "in the URL, such as ?user=NAME" in (await response.json())["error"]
         async with api.session.post(f"{api.url}/api/v1/deletions?tenant=bank", headers={"X-Scope-OrgID": "shop"}) as response:
             assert response.status == 400
         refused = await tael("--server", api.url, "delete", "tenant", "default")

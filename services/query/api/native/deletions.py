@@ -53,7 +53,9 @@ class DeletionApi:
         given = [kind for kind in KINDS if parameters.text(kind)]
         if not given:
             empty = next((kind for kind in KINDS if kind in request.query), None)
-            raise Rejected("empty" if empty else "missing", where=empty or ", ".join(KINDS), accepted=f"{_ACCEPTED} and its name")
+            raise Rejected(
+                "empty" if empty else "missing", where=empty or ", ".join(KINDS), accepted=f"{_ACCEPTED} in the URL, such as ?user=NAME"
+            )
         if len(given) != 1:
             raise Rejected(f"{' and '.join(given)} are given together", where="query", accepted=_ACCEPTED)
         [kind] = given
