@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -30,27 +30,34 @@ class Tree:
         found = order[np.minimum(place, len(ids) - 1)] if len(ids) else place
         return cls(np.where(ids[found] == parents, found, -1) if len(ids) else found)
 
-    def counted(self, operations: Sequence[str], operation: Longs, reports: Bools) -> Bools:
-        """The spans that report usage (``reports``), except those that repeat a descendant's; row ``i`` has
-        ``operations[operation[i]]``.
-        """
+    def counted(self, operations: Sequence[str], operation: Longs, usage: Bools) -> Bools:
+        """The calls that count, of spans of which some have ``usage``; row ``i`` has ``operations[operation[i]]``."""
         priced = np.array([name in PRICED_OPERATIONS for name in operations], np.bool_)
+        repeats, quiet = np.zeros(len(usage), np.bool_), ~usage & priced[operation] if len(operations) else ~usage
+        for _, outer in self._included(operations, operation, priced, usage):
+            repeats[outer] = True
+        counted: Bools = usage & ~repeats
+        for inner, outer in self._included(operations, operation, priced, usage | quiet):
+            repeats[outer] = True
+            repeats[inner[counted[outer]]] = True
+        return counted | (quiet & ~repeats)
+
+    def _included(self, operations: Sequence[str], operation: Longs, priced: Bools, calls: Bools) -> Iterator[tuple[Longs, Longs]]:
+        """The rows of calls, and those of ancestors whose usage, if they have any, includes theirs."""
         other_call = np.array([name in OTHER_CALL for name in operations], np.bool_)
-        repeats = np.zeros(len(reports), np.bool_)
-        calls = np.flatnonzero(reports)
-        outer, same = self.around[calls], priced[operation[calls]]
+        inner = np.flatnonzero(calls)
+        outer, same = self.around[inner], priced[operation[inner]]
         # Each round goes up one level for all calls at once; the bound ends cycles of parents.
         for _ in range(MAX_DEPTH):
             going = outer >= 0
-            calls, outer, same = calls[going], outer[going], same[going]
-            if not len(calls):
-                break
+            inner, outer, same = inner[going], outer[going], same[going]
+            if not len(inner):
+                return
             kind = operation[outer]
-            repeats[outer[reports[outer] & (~priced[kind] | (same & (kind == operation[calls])))]] = True
+            includes = ~priced[kind] | (same & (kind == operation[inner]))
+            yield inner[includes], outer[includes]
             same = same & ~other_call[kind]
             outer = self.around[outer]
-        counted: Bools = reports & ~repeats
-        return counted
 
     def inherited(self, codes: Longs, empty: int, rows: Longs) -> Longs:
         """The codes, in which each of ``rows`` that is ``empty`` has the code of its nearest ancestor that has one."""

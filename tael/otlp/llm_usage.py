@@ -1,7 +1,8 @@
 """The usage of a trace's LLM calls, each call counted once. Pure.
 
 Several spans may report one call: an SDK's own spans (``ai.generateText`` around ``ai.generateText.doGenerate``) around an
-instrumentation's, and an agent or a chain repeats the sum of its calls. The innermost span with usage counts.
+instrumentation's, and an agent or a chain repeats the sum of its calls. The innermost span with usage counts. A call of a model without
+usage, because it failed or does not report any, counts too, unless a span that counts includes it.
 """
 
 from __future__ import annotations
@@ -52,25 +53,32 @@ def usage_of(spans: Collection[Span]) -> tuple[Usage, frozenset[bytes]]:
 
 def _counted(spans: Collection[Span]) -> frozenset[bytes]:
     by_id = {span.span_id: span for span in spans}
-    calls = {span.span_id: span.llm for span in spans if span.llm is not None and _has_usage(span.llm)}
-    repeats = {outer for span_id, call in calls.items() for outer in _repeats(span_id, call, by_id, calls)}
-    return frozenset(calls.keys() - repeats)
+    usage = {span.span_id for span in spans if span.llm is not None and _has_usage(span.llm)}
+    counted = usage - {outer for span_id in usage for outer in _including(span_id, by_id)}
+    quiet = {span.span_id for span in spans if span.llm is not None and span.llm.operation in PRICED_OPERATIONS} - usage
+    repeats = {outer for span_id in usage | quiet for outer in _including(span_id, by_id)}
+    return frozenset(counted | {span_id for span_id in quiet - repeats if counted.isdisjoint(_including(span_id, by_id))})
 
 
-def _repeats(span_id: bytes, call: LlmCall, by_id: Mapping[bytes, Span], calls: Mapping[bytes, LlmCall]) -> Iterator[bytes]:
-    """The ancestors of a call whose usage includes the call's."""
-    same, around = call.operation in PRICED_OPERATIONS, by_id[span_id].parent_span_id
+def _including(span_id: bytes, by_id: Mapping[bytes, Span]) -> Iterator[bytes]:
+    """The ancestors of a call whose usage, if they have any, includes the call's."""
+    operation, around = _operation(by_id[span_id]), by_id[span_id].parent_span_id
+    same = operation in PRICED_OPERATIONS
     for _ in range(MAX_DEPTH):
         outer = by_id.get(around)
         if outer is None:
             return
-        kind = outer.llm.operation if outer.llm is not None else ""
+        kind = _operation(outer)
         # An agent or a chain always sums up. A model call repeats an inner one only if both have the same operation and there is neither a
         # tool nor an agent between them: a call made by a tool is another call.
-        if around in calls and (kind not in PRICED_OPERATIONS or (same and kind == call.operation)):
+        if kind not in PRICED_OPERATIONS or (same and kind == operation):
             yield around
         same = same and kind not in OTHER_CALL
         around = outer.parent_span_id
+
+
+def _operation(span: Span) -> str:
+    return span.llm.operation if span.llm is not None else ""
 
 
 def _has_usage(call: LlmCall) -> bool:

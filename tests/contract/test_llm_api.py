@@ -86,6 +86,17 @@ async def test_usage_counts_each_call_once(api: Api) -> None:
         assert "operation" in text
 
 
+async def test_a_call_that_failed_is_counted(api: Api) -> None:
+    """It has no tokens, and its session may have no other call."""
+    failed = call(0, new_trace_id(), b"failed--", operation__name="chat", request__model="gpt-4o", conversation__id="s1")
+    failed.status.code = 2  # type: ignore[assignment]  # OTLP's number of an error
+    await api.store(of_service("bot", failed))
+    [used] = (await api.json("/api/v1/llm/usage", **LAST))["usage"]
+    assert (used["model"], used["calls"], used["errors"], used["input_tokens"]) == ("gpt-4o", 1, 1, 0)
+    [session] = (await api.json("/api/v1/llm/sessions", **LAST))["sessions"]
+    assert (session["session_id"], session["calls"]) == ("s1", 1)
+
+
 async def test_a_session_is_shown_in_order_across_traces(api: Api) -> None:
     """Each thing once, with the call that it was new in; sessions are listed with what was used in them."""
     first, second = await talk(api)

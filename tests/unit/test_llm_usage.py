@@ -32,8 +32,21 @@ def test_an_agents_sum_does_not_count_beside_its_calls() -> None:
 
 
 def test_usage_of_an_agent_counts_if_no_call_has_its_own() -> None:
-    """Spans without usage are not calls."""
+    """The calls that it includes do not count beside it."""
     assert counted(span("a", "", "agent", 30), span("c", "a", "chat")) == "a"
+    assert counted(span("a", "", "agent", 30), span("c", "a", "chat"), span("d", "a", "chat", 5)) == "cd"
+
+
+def test_a_call_without_usage_counts() -> None:
+    """One that failed, for example; once, however many spans report it. Only calls of models do."""
+    spans = [span("a", "", "agent"), span("g", "a", "chat"), span("i", "g", "chat"), span("t", "i", "tool"), span("e", "t", "embedding")]
+    assert counted(*spans) == "ei"
+    assert usage_of(spans)[0] == Usage(2)
+
+
+def test_a_failed_attempt_leaves_the_usage_of_the_call_around_it() -> None:
+    assert counted(span("g", "", "chat", 10), span("i", "g", "chat")) == "g"
+    assert counted(span("g", "", "chat"), span("i", "g", "chat", 10), span("j", "g", "chat")) == "ij"
 
 
 def test_an_sdks_span_around_an_instrumentations_is_one_call() -> None:
