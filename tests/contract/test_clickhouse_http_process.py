@@ -45,9 +45,7 @@ def test_locked_directory_is_one_line(hot_nodes: HotNodes, tmp_path: Path) -> No
 def test_a_port_in_use_is_one_line(tmp_path: Path) -> None:
     """The same for the address."""
     node = HotNode(tmp_path / "hot")
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", node.port))
-        listener.listen()
+    with socket.create_server(("127.0.0.1", node.port)):
         (line,) = last_words(node)
     assert "already taken" in line
     assert "TAEL_HOTNODE_ADDR" in line
