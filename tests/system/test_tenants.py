@@ -223,7 +223,7 @@ ABOUT_NOBODY = {
     *("/", "/api/v1", "/healthz", "/readyz", "/metrics", "/internal/cluster", "/internal/targets"),
     *(f"/tempo/{path}" for path in ("api/echo", "api/status/buildinfo", "status/version", "ready")),
     *(f"/loki-api/loki/api/v1/{path}" for path in ("format_query", "drilldown-limits", "rules", "status/buildinfo")),
-    *("/loki-api/api/prom/rules", "/loki-api/ready"),
+    *(f"/loki-api/{path}" for path in ("api/prom/rules", "prometheus/api/v1/rules", "prometheus/api/v1/alerts", "ready")),
     *(f"/prometheus/-/{word}" for word in ("healthy", "ready")),
     *(f"/prometheus/api/v1/{path}" for path in (*STATUS, "rules", "format_query", "parse_query")),
 }
