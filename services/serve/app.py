@@ -1,7 +1,8 @@
 """``tael serve``: the whole suite on one machine, as separate processes under one supervisor.
 
-plan.py decides what runs. This module locks the data directory, starts the WAL and then all others, prints the banner, and drains in an
-order that loses nothing: intake first, the WAL last. A process that exits by itself is restarted while the others keep running.
+plan.py decides what runs. This module locks the data directory, starts the WAL, storage and then all others, prints the banner, and
+drains in an order that loses nothing: intake first, the WAL last. A process that exits by itself is restarted while the others keep
+running.
 """
 
 from __future__ import annotations

@@ -65,9 +65,9 @@ class Plan:
     files: Mapping[Path, str] = field(default_factory=dict)
 
     def steps(self) -> list[list[Process]]:
-        """The processes grouped by the step they start in: the WAL, then all others, which wait for each other by themselves."""
-        wal = [p for p in self.processes if p.drain == Drain.WAL]
-        return [wal, [p for p in self.processes if p not in wal]]
+        """The processes grouped by the step they start in: the WAL, storage, then all others, which wait for each other by themselves."""
+        first = [[p for p in self.processes if p.drain == drain] for drain in (Drain.WAL, Drain.STORAGE)]
+        return [*first, [p for p in self.processes if p.drain not in (Drain.WAL, Drain.STORAGE)]]
 
     def drain_steps(self) -> list[list[Process]]:
         """The processes grouped by the step of the drain, first to stop first."""

@@ -124,6 +124,7 @@ def test_every_part_is_a_process_and_reported_ready(suite: Suite) -> None:
     everything = {"nats", "s3", "hotnode-0", "coordinator-0", "ingest", "query", "compactor"}
     until(lambda: everything <= set(ready()), "all to be ready", 60)
     assert ready()[0] == "nats"
+    assert set(ready()[1:3]) == {"s3", "hotnode-0"}
     assert set(suite.children()) == everything - {"coordinator-0"} | {"coordinator"}
 
 

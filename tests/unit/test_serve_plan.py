@@ -44,9 +44,9 @@ def named(decided: Plan, name: str) -> Process:
     return next(p for p in decided.processes if p.name == name)
 
 
-def test_the_wal_starts_before_all_others() -> None:
+def test_the_wal_and_storage_start_before_all_others() -> None:
     steps = [[p.name for p in step] for step in plan_of(TAEL_SHARDS="2", TAEL_COORDINATORS="2").steps()]
-    assert steps == [["nats"], ["s3", "hotnode-0", "hotnode-1", "coordinator-0", "coordinator-1", "ingest", "query", "compactor"]]
+    assert steps == [["nats"], ["s3", "hotnode-0", "hotnode-1"], ["coordinator-0", "coordinator-1", "ingest", "query", "compactor"]]
 
 
 def test_the_drain_begins_with_the_intake_and_ends_with_the_log() -> None:
