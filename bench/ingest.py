@@ -152,6 +152,7 @@ def measure(
     target = TARGETS[signal]
     observed, done = Observed(), threading.Event()
     with Suite(directory, shards=shards, env=settings) as suite:
+        suite.supervisor()  # the banner, with which the tables are there: what came before would wait in the WAL
         idle = {name: process.memory_info().rss for name, process in suite.children().items()}
         sides = [threading.Thread(target=work, args=(suite, observed, done), daemon=True) for work in (sample, probe)]
         for side in sides:
