@@ -20,9 +20,8 @@ def count_passing(source: Source, tenant: str, test: TraceTest, time_range: Time
     where.within("start_time", time_range)
     counts = (f"countIf({condition(one.predicate, SPAN_COLUMNS, where.parameters)})" for one in _leaves(test))
     rows = source.rows("spans", tenant, time_range)
-    return Statement(
-        f"SELECT {', '.join(('count()', *counts))}\nFROM {rows}\nWHERE {where}", where.parameters
-    )  # names of ours and parameters
+    sql = f"SELECT {', '.join(('count()', *counts))}\nFROM {rows}\nWHERE {where}"  # names of ours and parameters
+    return Statement(sql, where.parameters)
 
 
 def rarest_first(test: TraceTest, counts: Sequence[int]) -> tuple[TraceTest, int]:
