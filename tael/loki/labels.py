@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 
 from tael.errors import Rejected
+from tael.model.streams import valid_name
 
 _LABEL = re.compile(r'\s*([A-Za-z_][\w.]*)\s*=\s*("(?:[^"\\\n]|\\.)*"|`[^`]*`)\s*(,|$)')
 _ESCAPE = re.compile(r"\\(x[0-9a-fA-F]{2}|u[0-9a-fA-F]{4}|U[0-9a-fA-F]{8}|[0-7]{3}|.)")
-_NOT_IN_NAMES = re.compile(r"[^A-Za-z0-9_]")
 _NAMED = {"a": "\a", "b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "v": "\v"}
 
 
@@ -33,7 +33,7 @@ def name_of(text: str) -> str:
     """
     if not text:
         raise Rejected("a label has no name", where="stream", accepted='{"name": "value", …}')
-    name = _NOT_IN_NAMES.sub("_", text)
+    name = valid_name(text)
     return f"_{name}" if name[0].isdigit() else name
 
 

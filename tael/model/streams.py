@@ -54,9 +54,14 @@ class LogStream:
     bytes: int
 
 
+def valid_name(text: str) -> str:
+    """The text with underscores for characters that a label's name cannot have."""
+    return _NOT_IN_NAMES.sub("_", text)
+
+
 def stream_label(attribute: str) -> str:
-    """The label of a stream that has this attribute as one. Loki's push takes only names that need no change."""
-    return _LABELS.get(attribute) or _NOT_IN_NAMES.sub("_", attribute)
+    """The label of a stream that has this attribute as one."""
+    return _LABELS.get(attribute) or valid_name(attribute)
 
 
 def stream_labels(resource: Attributes, *, pushed: bool = False) -> Labels:
