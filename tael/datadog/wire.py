@@ -17,6 +17,7 @@ import msgpack
 
 from tael.datadog.span import DatadogSpan
 from tael.errors import Rejected
+from tael.model.json_text import encodable
 from tael.otlp.census import MOST_MESSAGES, require_few_values
 from tael.otlp.json import load_json, weigh_json
 
@@ -187,7 +188,7 @@ def _entries(value: Any, where: str, kinds: Any, accepted: str) -> dict[str, Any
         if item is not None:
             if not isinstance(item, kinds) or (accepted == "numbers" and isinstance(item, bool)):
                 raise _wrong(f"{where}, {str(key)[:60]!r}", accepted)
-            entries[_text(key, where)] = _clean(item) if isinstance(item, str) else item
+            entries[_text(key, where)] = encodable(item) if isinstance(item, str) else item
     return entries
 
 
@@ -198,12 +199,7 @@ def _text(value: Any, where: str, field: str = "") -> str:
         return value.decode(errors="replace")
     if not isinstance(value, str):
         raise _wrong(f"{where}, {field}" if field else where, "text")
-    return _clean(value)
-
-
-def _clean(text: str) -> str:
-    """The text with lone surrogates, which JSON can contain but UTF-8 cannot encode, replaced."""
-    return text if text.isascii() else text.encode(errors="replace").decode()
+    return encodable(value)
 
 
 def _whole(value: Any, where: str, field: str) -> int:

@@ -19,6 +19,7 @@ from opentelemetry.proto.logs.v1.logs_pb2 import LogRecord, ScopeLogs
 
 from tael.errors import Rejected
 from tael.loki.labels import name_of, parse_labels
+from tael.model.json_text import encodable
 from tael.model.streams import INDEX_LABELS, PUSHED_SCOPE
 from tael.otlp.census import count_fields, tree
 from tael.otlp.json import load_json, weigh_json
@@ -115,7 +116,7 @@ def _add(records: ScopeLogs, level: str, time_ns: int, text: str, metadata: Labe
     if not 0 < time_ns <= _MAX_TIME_NS:
         raise _no_time()
     record = records.log_records.add(time_unix_nano=time_ns, severity_text=level or _level_of(metadata))
-    record.body.string_value = _clean(text)
+    record.body.string_value = encodable(text)
     record.attributes.extend(_pairs(_without_ids(record, metadata)))
 
 
@@ -131,16 +132,11 @@ def _without_ids(record: LogRecord, metadata: Labels) -> Labels:
 
 
 def _level_of(labels: Labels) -> str:
-    return _clean(next((labels[name] for name in _LEVEL_LABELS if name in labels), ""))
+    return encodable(next((labels[name] for name in _LEVEL_LABELS if name in labels), ""))
 
 
 def _pairs(attributes: Labels) -> Iterator[KeyValue]:
-    return (KeyValue(key=_clean(key), value=AnyValue(string_value=_clean(value))) for key, value in attributes.items())
-
-
-def _clean(text: str) -> str:
-    """The text with lone surrogates, which JSON can contain but UTF-8 cannot encode, replaced."""
-    return text if text.isascii() else text.encode(errors="replace").decode()
+    return (KeyValue(key=encodable(key), value=AnyValue(string_value=encodable(value))) for key, value in attributes.items())
 
 
 def _unhexed(text: str) -> bytes:

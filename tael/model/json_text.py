@@ -22,6 +22,11 @@ def from_text(text: str) -> Any:
     return value
 
 
+def encodable(text: str) -> str:
+    """The text with lone surrogates, which JSON can contain but UTF-8 cannot encode, replaced by question marks."""
+    return text if text.isascii() else text.encode(errors="replace").decode()
+
+
 def to_text(value: object, *, sort_keys: bool = False, default: Callable[[Any], object] | None = None) -> str:
     """Compact JSON with non-ASCII text unescaped; ``default`` converts a value that JSON has no type for."""
 
