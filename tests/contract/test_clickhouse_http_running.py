@@ -10,11 +10,12 @@ from collections.abc import Callable
 from urllib.parse import urlencode
 
 from tests.support.hotnode import ClickHouse
+from tests.support.suite import PATIENCE_SECONDS
 
 SLOW = "SELECT count() FROM system.numbers WHERE NOT ignore(sipHash64(number))"
 
 
-def eventually(check: Callable[[], bool], seconds: float = 10.0) -> None:
+def eventually(check: Callable[[], bool], seconds: float = PATIENCE_SECONDS) -> None:
     """Poll until true."""
     deadline = time.monotonic() + seconds
     while not check():
@@ -48,7 +49,7 @@ def test_timeout_stops_a_statement(clickhouse: ClickHouse) -> None:
     began = time.monotonic()
     response = clickhouse.request("POST", SLOW.encode(), max_execution_time=0.3)
     assert (response.headers["X-ClickHouse-Exception-Code"], response.status) == ("159", 408)
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 30
 
 
 def test_memory_limit_stops_a_statement(clickhouse: ClickHouse) -> None:
@@ -63,7 +64,7 @@ def test_a_long_statement_blocks_nobody(clickhouse: ClickHouse) -> None:
     assert clickhouse.run("SELECT 1") == "1\n"
     assert slow.is_alive()
     clickhouse.run(f"KILL QUERY WHERE query_id = '{slow.query_id}' SYNC")
-    slow.join(10)
+    slow.join(60)
     assert slow.code == 394
 
 
@@ -73,7 +74,7 @@ def test_shown_under_its_query_id(clickhouse: ClickHouse) -> None:
     assert SLOW in clickhouse.run(f"SELECT query FROM system.processes WHERE query_id = '{slow.query_id}' FORMAT TSVRaw")
     assert clickhouse.fails("SELECT 1", query_id=slow.query_id) == 216
     clickhouse.run(f"KILL QUERY WHERE query_id = '{slow.query_id}' ASYNC")
-    slow.join(10)
+    slow.join(60)
     assert clickhouse.run("SELECT 1", query_id=slow.query_id) == "1\n"
 
 

@@ -82,7 +82,7 @@ def test_one_request_at_a_time(clickhouse: ClickHouse) -> None:
     """A second one is told that the session is locked."""
     name = session()
     fields = {"session_id": name, "query_id": name}
-    busy = threading.Thread(target=clickhouse.run, args=("SELECT sleep(1)",), kwargs=fields)
+    busy = threading.Thread(target=clickhouse.run, args=("SELECT sleep(3)",), kwargs=fields)
     busy.start()
     eventually(lambda: is_running(clickhouse, name))
     assert clickhouse.fails("SELECT 1", session_id=name) == 373

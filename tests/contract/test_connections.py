@@ -64,7 +64,7 @@ class Wire:
     async def rest(self) -> bytes:
         """What comes until the connection ends, which it must."""
         try:
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(60):
                 return await self.reader.read()
         except ConnectionError:
             return b""

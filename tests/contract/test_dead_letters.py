@@ -44,7 +44,7 @@ def letter(sequence: int = 7, tenant: str = "red") -> DeadLetter:
 
 
 async def until(check: Callable[[], Awaitable[bool]]) -> None:
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(90):
         while not await check():  # noqa: ASYNC110  # another process has to get there
             await asyncio.sleep(0.05)
 

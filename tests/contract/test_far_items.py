@@ -52,7 +52,7 @@ async def test_neighbours_pass(clickhouse: ClickHouse, nats_server: NatsServer, 
     appender = JetStreamAppender(nats_client, "tael")
     await appender.append(aside_of(0), TRACES, body("far", *(-hour * HOUR_NS for hour in range(HOURS))), HOURS, "a")
     far = writing(nats_client, kv, ClickHouseWriter(clickhouse, max_hours=ASIDE_HOURS), wal=aside_of(0))
-    async with far as metrics, writing(nats_client, kv, ClickHouseWriter(clickhouse)), asyncio.timeout(120):
+    async with far as metrics, writing(nats_client, kv, ClickHouseWriter(clickhouse)), asyncio.timeout(240):
         while (await count(clickhouse, "far"))[0] == 0:  # noqa: ASYNC110  # what is watched is in another process
             await asyncio.sleep(0.02)
         await appender.append(0, TRACES, body("near", 0), 1, "b")
@@ -74,7 +74,7 @@ async def test_another_writer_resumes_inserts_of_far_items(clickhouse: ClickHous
         aside_of(0), TRACES, body("far", *(-hour * HOUR_NS for hour in range(hours))), hours, "a"
     )
     for wanted in (1, hours):
-        async with writing(nats_client, kv, storage, wal=aside_of(0)), asyncio.timeout(60):
+        async with writing(nats_client, kv, storage, wal=aside_of(0)), asyncio.timeout(120):
             while (await count(clickhouse, "far"))[0] < wanted:  # noqa: ASYNC110  # what is watched is in another process
                 await asyncio.sleep(0.01)
     assert await count(clickhouse, "far") == (hours, hours)

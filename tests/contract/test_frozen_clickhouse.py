@@ -132,13 +132,18 @@ async def test_every_call_raises_retryable_and_works_again_afterwards(shard: tup
 async def test_a_read_of_a_server_that_hangs_is_given_up_early_and_of_a_slow_one_is_not(shard: tuple[HotNode, ClickHouse]) -> None:
     """It answers no ping, and that shows long before the statement's own limit; a slow server does answer."""
     node, _ = shard
-    clickhouse = ClickHouse(node.url, MIGRATED, pulse=Pulse(every_seconds=0.1, answer_seconds=1.5))
+    clickhouse = ClickHouse(node.url, MIGRATED, pulse=Pulse(every_seconds=0.1, answer_seconds=2.5))
     try:
         with frozen(node):
             for _ in range(2):
                 with pytest.raises(Unavailable, match=f"ClickHouse at {node.url} hangs: it answers no ping"):
                     await clickhouse.query("SELECT 1", {})
-        assert await clickhouse.query("SELECT sleep(2)", {}) == [(0,)]
+
+        async def awake() -> bool:
+            return await clickhouse.query("SELECT 1", {}) == [(1,)]
+
+        await until(awake)
+        assert await clickhouse.query("SELECT sleep(3)", {}) == [(0,)]
     finally:
         await clickhouse.close()
 
@@ -192,7 +197,7 @@ async def running(loop: Callable[[Stop], Coroutine[Any, Any, None]]) -> AsyncIte
         yield task
     finally:
         stop.set()
-        await asyncio.wait_for(task, 30)
+        await asyncio.wait_for(task, 60)
 
 
 async def count(clickhouse: ClickHouse, table: str) -> int:

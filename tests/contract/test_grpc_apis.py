@@ -299,14 +299,14 @@ async def test_a_call_that_ends_early_ends_the_query() -> None:
             slow.asked.clear()
             slow.cancelled.clear()
             call = querier.Search(tempo.SearchRequest(Query="{ }", **RANGE), timeout=deadline)
-            await asyncio.wait_for(slow.asked.wait(), 5)
+            await asyncio.wait_for(slow.asked.wait(), 20)
             if deadline is None:
                 again = querier.Search(tempo.SearchRequest(Query="{ }", **RANGE))
                 assert (await refused(again))[0] is grpc.StatusCode.RESOURCE_EXHAUSTED
                 call.cancel()
             else:
                 assert (await refused(call))[0] is grpc.StatusCode.DEADLINE_EXCEEDED
-            await asyncio.wait_for(slow.cancelled.wait(), 5)
+            await asyncio.wait_for(slow.cancelled.wait(), 20)
 
 
 class Gated(MemorySpansets):
@@ -329,7 +329,7 @@ async def test_the_drain_finishes_calls_over_the_port_of_http() -> None:
         api = await stack.enter_async_context(serving(MemorySpans(), spansets=gated))
         async with grpc.aio.insecure_channel(api.url.removeprefix("http://")) as open_channel:
             call = stubs("tempo_query").StreamingQuerierStub(open_channel).Search(tempo.SearchRequest(Query="{ }", **RANGE))
-            await asyncio.wait_for(gated.asked.wait(), 5)
+            await asyncio.wait_for(gated.asked.wait(), 20)
             leaving = asyncio.ensure_future(stack.aclose())
             await asyncio.sleep(0.3)
             gated.gate.set()
@@ -340,7 +340,7 @@ async def test_the_drain_finishes_calls_over_the_port_of_http() -> None:
 async def test_a_shard_that_does_not_answer_is_named() -> None:
     shards: list[Shard[SpansetReader]] = [Shard("shard-0", MemorySpansets(SPANS)), Shard("shard-1", Slow())]
     async with (
-        serving(MemorySpans(), spansets=MergedSpansets(Shards(shards, deadline_seconds=0.3))) as api,
+        serving(MemorySpans(), spansets=MergedSpansets(Shards(shards, deadline_seconds=0.5))) as api,
         grpc.aio.insecure_channel(api.grpc) as open_channel,
     ):
         querier = stubs("tempo_query").StreamingQuerierStub(open_channel)

@@ -113,7 +113,7 @@ async def test_a_client_that_pings_too_often_is_disconnected(service: str) -> No
         while not connection.goaways:
             await connection.ping()
             await connection.until_acknowledged(connection.acknowledged + 1)
-        await asyncio.wait_for(connection.closed.wait(), 20)
+        await asyncio.wait_for(connection.closed.wait(), 60)
         assert connection.goaways == [ENHANCE_YOUR_CALM]
 
 
@@ -126,13 +126,13 @@ async def test_an_idle_connection_is_closed(service: str) -> None:
         grpc.aio.insecure_channel(through) as channel,
     ):
         check = health_pb2_grpc.HealthStub(channel).Check
-        await check(health_pb2.HealthCheckRequest(), timeout=20)
+        await check(health_pb2.HealthCheckRequest(), timeout=60)
         while channel.get_state() is grpc.ChannelConnectivity.READY:
             await channel.wait_for_state_change(grpc.ChannelConnectivity.READY)
-        await check(health_pb2.HealthCheckRequest(), timeout=20)
+        await check(health_pb2.HealthCheckRequest(), timeout=60)
         assert len(seen) == 2
         async with frames(address) as silent:
-            await asyncio.wait_for(silent.closed.wait(), 20)
+            await asyncio.wait_for(silent.closed.wait(), 60)
         assert silent.goaways
 
 
@@ -146,7 +146,7 @@ async def test_an_old_connection_is_replaced_without_a_failed_call(service: str)
     ):
         check = health_pb2_grpc.HealthStub(channel).Check
         while len(seen) < 4:
-            answer = await check(health_pb2.HealthCheckRequest(), timeout=20)
+            answer = await check(health_pb2.HealthCheckRequest(), timeout=60)
             assert answer.status == health_pb2.HealthCheckResponse.SERVING
 
 
@@ -156,12 +156,12 @@ async def test_a_call_outlives_the_age_of_its_connection(service: str) -> None:
     gate, reached = asyncio.Event(), asyncio.Event()
     async with listening(service, gate, reached, **SHORT_LIVED) as address, grpc.aio.insecure_channel(address) as channel:
         call = asyncio.create_task(_ask(service, channel))
-        await asyncio.wait_for(reached.wait(), 20)
+        await asyncio.wait_for(reached.wait(), 60)
         async with frames(address) as younger:
-            await asyncio.wait_for(younger.closed.wait(), 20)
+            await asyncio.wait_for(younger.closed.wait(), 60)
         assert not call.done()
         gate.set()
-        await asyncio.wait_for(call, 20)
+        await asyncio.wait_for(call, 60)
 
 
 async def _ask(service: str, channel: Any) -> None:
@@ -181,5 +181,5 @@ async def test_a_silent_connection_is_closed(service: str, sent: bytes) -> None:
         reader, writer = await asyncio.open_connection(host, int(port))
         writer.write(sent)
         with suppress(ConnectionError):
-            await asyncio.wait_for(reader.read(), 30)
+            await asyncio.wait_for(reader.read(), 60)
         writer.close()

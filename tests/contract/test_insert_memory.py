@@ -81,7 +81,7 @@ async def test_an_insert_beyond_its_memory_is_cut(scarce: Scarce, nats_server: N
     for name in ("a", "b", "c"):
         await appender.append(0, TRACES, heavy(70, 100_000), 70, name)
     scarce.memory_bytes = 60 << 20
-    async with writing(nats_client, kv, ClickHouseWriter(scarce)) as metrics, asyncio.timeout(60):
+    async with writing(nats_client, kv, ClickHouseWriter(scarce)) as metrics, asyncio.timeout(120):
         while await rows(scarce) < 210:  # noqa: ASYNC110  # what is watched is in another process
             await asyncio.sleep(0.05)
     assert scarce.refused
@@ -149,7 +149,7 @@ async def test_a_partly_stored_insert_that_never_fits_ends_in_dead_letters(
         await storage.write(signal, cut[0], "before")
         starved.most_bytes, starved.never = 20_000, (b"%d says" % 99 if signal == LOGS else body[-1_000:-900])
         await JetStreamAppender(nats_client, "tael").append(0, signal, body, 100, "a")
-        async with writing(nats_client, kv, storage) as metrics, asyncio.timeout(60):
+        async with writing(nats_client, kv, storage) as metrics, asyncio.timeout(120):
             while not metrics.dead_letters._metrics:  # noqa: ASYNC110  # what is watched is in another process
                 await asyncio.sleep(0.05)
         assert await rows(starved, table) == 99

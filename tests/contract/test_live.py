@@ -190,7 +190,7 @@ async def test_the_drain_ends_the_streams() -> None:
         event = await stream.next()
         assert event == Event("end", {"reason": "the server is draining"})
         assert await stream.next() is None
-        assert time.monotonic() - began < 1
+        assert time.monotonic() - began < 9  # before the next heartbeat
         await watch.__aexit__(None, None, None)
 
 
@@ -254,7 +254,7 @@ async def test_on_nats_a_stream_continues_after_a_reconnection(nats_server: Nats
             nats_server.start()
             await eventually(lambda: client.is_connected and nats_client.is_connected)
             await JetStreamAppender(nats_client, "tael").append(0, TRACES, b"body", 3, "id")
-            assert await asyncio.wait_for(anext(bodies), 5) == LiveBody(3, b"body")
+            assert await asyncio.wait_for(anext(bodies), 60) == LiveBody(3, b"body")
 
 
 async def test_a_tenant_has_so_many_places_and_the_others_theirs() -> None:
@@ -290,5 +290,5 @@ async def test_a_stream_ends_when_its_token_is_revoked(tmp_path: Path) -> None:
     ):
         assert answer.status == 200
         tokens.write_text("another-token-0123456789 shop query\n")
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             assert b"event: end" in await answer.read()

@@ -251,7 +251,7 @@ async def test_a_resource_without_a_name_is_an_unknown_service(any_tier: HotTier
 
 async def test_a_dead_shard_is_named_and_the_rest_answers(shared_hot_node: HotNode, migrated_nodes: MakeNode) -> None:
     node = migrated_nodes()
-    async with open_tier([shared_hot_node, node], deadline_seconds=2) as tier:
+    async with open_tier([shared_hot_node, node]) as tier:
         await tier.store_logs(logs_of("shop", *(wire_log(i, trace_id=new_trace_id()) for i in range(20))))
         node.kill()
         answer = await tier.logs.find_logs("t1", LogQuery(AROUND))

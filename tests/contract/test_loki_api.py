@@ -315,7 +315,7 @@ async def test_status_endpoints(loki: Api) -> None:
 
 async def test_a_shard_that_is_missing_is_named() -> None:
     shards: list[Shard[LogReader]] = [Shard("shard-0", MemoryLogs(list(decode_logs(GROUPS, RECEIVED_NS)))), Shard("shard-1", Stalled())]
-    async with serving(MemorySpans(), logs=MergedLogs(Shards(shards, deadline_seconds=0.2))) as api:
+    async with serving(MemorySpans(), logs=MergedLogs(Shards(shards, deadline_seconds=0.5))) as api:
         for path, query in (("query_range", '{service_name="job"}'), ("query_range", 'rate({service_name="job"}[1m])'), ("labels", "")):
             body = await api.json(f"{LOKI}/{path}", query=query, **RANGE)
             assert body["warnings"] == ["shard-1 did not answer: its lines are missing from this result"]

@@ -204,9 +204,9 @@ async def test_a_query_ends_when_its_client_disconnects(cut_small: Callable[[], 
     async with serving(MemorySpans(many(20)), long_traces=reader) as api:
         async with api.session.get(api.url + _PATH) as response:
             await response.content.readany()
-            await asyncio.wait_for(reader.waiting.wait(), 10)
+            await asyncio.wait_for(reader.waiting.wait(), 20)
             response.close()
-        await asyncio.wait_for(reader.stopped.wait(), 10)
+        await asyncio.wait_for(reader.stopped.wait(), 20)
     assert len(reader.parts) == 2
 
 

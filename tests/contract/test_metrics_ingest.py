@@ -102,7 +102,7 @@ class Bench:
     async def dies(self, place: str) -> None:
         """A writer of shard 0 that takes what is in the log and dies at ``place``."""
         with pytest.raises((Died, BaseExceptionGroup)):
-            await asyncio.wait_for((await self.writer(0, place)).run(Stop()), 20)
+            await asyncio.wait_for((await self.writer(0, place)).run(Stop()), 60)
 
     async def rows(self, columns: str, table: str, order: str = "ALL") -> list[Any]:
         """The rows of all shards, merged as a reader would merge them."""
@@ -111,7 +111,7 @@ class Bench:
 
     async def until(self, check: Callable[[], Awaitable[bool]]) -> None:
         """Wait for what is to be seen."""
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while not await check():  # noqa: ASYNC110  # the hot tier does not tell
                 await asyncio.sleep(0.05)
 

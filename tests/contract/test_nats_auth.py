@@ -99,9 +99,9 @@ async def test_a_renewed_file_is_used_when_the_old_jwt_has_expired(tmp_path: Pat
         async with runtime_nats.connection(settings(server, file=file), "t") as client:
             assert client.is_connected
             file.write_text("half a file")
-            await eventually(lambda: not client.is_connected, 20)
+            await eventually(lambda: not client.is_connected)
             file.write_text(operator.credentials())
-            await eventually(lambda: client.is_connected, 20)
+            await eventually(lambda: client.is_connected)
 
 
 @pytest.mark.parametrize(

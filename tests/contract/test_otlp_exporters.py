@@ -27,10 +27,10 @@ from tests.support.nats import NatsServer
 from tests.support.otlp import Receivers, call, receiving, request_of, spans_of
 
 EXPORTERS: Mapping[str, Callable[[Receivers], SpanExporter]] = {
-    "grpc": lambda r: GrpcExporter(endpoint=str(r.grpc), insecure=True, timeout=10),
-    "grpc-gzip": lambda r: GrpcExporter(endpoint=str(r.grpc), insecure=True, timeout=10, compression=grpc.Compression.Gzip),
-    "http": lambda r: HttpExporter(endpoint=r.url, timeout=10),
-    "http-gzip": lambda r: HttpExporter(endpoint=r.url, timeout=10, compression=Compression.Gzip),
+    "grpc": lambda r: GrpcExporter(endpoint=str(r.grpc), insecure=True, timeout=60),
+    "grpc-gzip": lambda r: GrpcExporter(endpoint=str(r.grpc), insecure=True, timeout=60, compression=grpc.Compression.Gzip),
+    "http": lambda r: HttpExporter(endpoint=r.url, timeout=60),
+    "http-gzip": lambda r: HttpExporter(endpoint=r.url, timeout=60, compression=Compression.Gzip),
 }
 
 
@@ -97,7 +97,7 @@ async def test_the_sdk_sends_again_what_a_log_that_was_away_did_not_take(
         await asyncio.sleep(0.3)
         assert not exporting.done()
         nats_server.start()
-        await asyncio.wait_for(exporting, 30)
+        await asyncio.wait_for(exporting, 120)
         await asyncio.to_thread(provider.shutdown)
         spans = [span.name for request in await stored(reader) for span in spans_of(request)]
     assert spans == ["pay", "buy"]

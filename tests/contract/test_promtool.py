@@ -18,7 +18,7 @@ pytestmark = pytest.mark.skipif(PROMTOOL is None and os.environ.get("TAEL_REQUIR
 def promtool(*command: str) -> subprocess.CompletedProcess[str]:
     """``promtool query`` in another process, to its end."""
     assert PROMTOOL is not None
-    return subprocess.run([PROMTOOL, "query", *command], capture_output=True, text=True, timeout=20, check=False)
+    return subprocess.run([PROMTOOL, "query", *command], capture_output=True, text=True, timeout=60, check=False)
 
 
 async def test_promtool_queries_it(prom: Prom) -> None:

@@ -23,7 +23,7 @@ async def append(bench: Bench, *wanted: str) -> None:
     """One request a name, all at once, each again until it is taken."""
 
     async def one(name: str) -> None:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while True:
                 with contextlib.suppress(Unavailable):
                     await bench.append(name)
@@ -37,7 +37,7 @@ async def forget_message_ids(server: NatsServer, client: Client) -> None:
     """Kill the server and start it: it knows only the ids of entries that it still holds."""
     server.kill()
     server.start()
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while True:
             with contextlib.suppress(Unavailable):
                 await wal_state(client, "tael", 0)
@@ -47,7 +47,7 @@ async def forget_message_ids(server: NatsServer, client: Client) -> None:
 
 async def trimmed(bench: Bench) -> None:
     """Until the writer has trimmed what it wrote but for the last entry."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while (state := await wal_state(bench.client, "tael", 0)).first < state.last:  # noqa: ASYNC110  # the server offers no event for it
             await asyncio.sleep(0.1)
 

@@ -256,7 +256,7 @@ async def test_a_span_that_was_sent_again_is_there_once(any_tier: HotTier) -> No
 async def test_a_dead_shard_is_named_and_the_rest_answers(shared_hot_node: HotNode, migrated_nodes: MakeNode) -> None:
     """By every method; a shard that hangs counts as dead after the deadline, and when none is left the reader says so."""
     node = migrated_nodes()
-    async with open_tier([shared_hot_node, node], deadline_seconds=2) as tier:
+    async with open_tier([shared_hot_node, node]) as tier:
         written = await tier.store(of_service("shop", *(wire_span(i) for i in range(20))))
         node.kill()
         answer = await tier.reader.find_spans("t1", SpanQuery(AROUND))

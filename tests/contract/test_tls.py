@@ -66,7 +66,7 @@ async def export(receivers: Receivers, roots: Path, pair: Pair | None = None) ->
     shown = (pair.key.read_bytes(), pair.cert.read_bytes()) if pair else (None, None)
     async with grpc.aio.secure_channel(str(receivers.grpc), grpc.ssl_channel_credentials(roots.read_bytes(), *shown)) as channel:
         try:
-            await channel.unary_unary(TRACES_METHOD)(request_of(1).SerializeToString(), timeout=5)
+            await channel.unary_unary(TRACES_METHOD)(request_of(1).SerializeToString(), timeout=60)
         except grpc.aio.AioRpcError as error:
             code: grpc.StatusCode = error.code()
             return code

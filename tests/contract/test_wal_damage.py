@@ -27,7 +27,7 @@ def names(first: int, last: int) -> list[str]:
 async def append(bench: Bench, *wanted: str) -> None:
     """One request a name, each again until it is taken."""
     for name in wanted:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while True:
                 with contextlib.suppress(Unavailable):
                     await bench.append(name)
@@ -40,7 +40,7 @@ async def truncate(server: NatsServer, client: Client, entries: int) -> None:
     server.kill()
     server.cut_tail(STREAM, entries)
     server.start()
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while True:
             with contextlib.suppress(Unavailable):
                 await wal_state(client, "tael", 0)

@@ -55,7 +55,7 @@ def packages() -> Path:
         for name in ("package.json", "package-lock.json", ".npmrc"):
             shutil.copy(NODE_PROGRAMS / name, directory)
         command: list[str | Path] = [NODE, _NPM, "ci", "--ignore-scripts", "--no-audit", "--no-fund"]
-        ended = subprocess.run(command, cwd=directory, capture_output=True, text=True, timeout=110, check=False)
+        ended = subprocess.run(command, cwd=directory, capture_output=True, text=True, timeout=240, check=False)
         if ended.returncode != 0:
             lacking("Node's packages", f"npm ci failed: {ended.stderr[-300:]}")
         (directory / "installed").touch()
@@ -65,7 +65,7 @@ def packages() -> Path:
 def run_sender(command: Sequence[str | Path], environment: Mapping[str, str] | None = None) -> Any:
     """Run a sender to its end and return the JSON that it printed; of our settings it sees none."""
     clean = {name: value for name, value in os.environ.items() if not name.startswith(("TAEL_", "DD_", "OTEL_"))}
-    ended = subprocess.run(command, env={**clean, **(environment or {})}, capture_output=True, text=True, timeout=60, check=False)
+    ended = subprocess.run(command, env={**clean, **(environment or {})}, capture_output=True, text=True, timeout=180, check=False)
     assert ended.returncode == 0, ended.stdout + ended.stderr
     return json.loads(ended.stdout)
 
@@ -95,7 +95,7 @@ def read_logs(suite: Suite, service: str, count: int) -> list[dict[str, Any]]:
 def query_metrics(base: str, expression: str, at: float) -> list[dict[str, Any]]:
     """The result of an instant query to Prometheus' API at ``base``, in an order of its own."""
     form = urllib.parse.urlencode({"query": expression, "time": f"{at:.3f}"}).encode()
-    with urllib.request.urlopen(f"{base}/api/v1/query", form, timeout=10) as answer:  # noqa: S310  # a loopback http URL
+    with urllib.request.urlopen(f"{base}/api/v1/query", form, timeout=30) as answer:  # noqa: S310  # a loopback http URL
         body = json.load(answer)
     assert body["status"] == "success", body
     result: list[dict[str, Any]] = body["data"]["result"]

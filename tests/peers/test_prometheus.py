@@ -112,7 +112,7 @@ def prometheus(suite: Suite, tmp_path_factory: pytest.TempPathFactory) -> Iterat
         flags = [f"--config.file={config}", f"--storage.tsdb.path={directory / 'data'}", f"--web.listen-address=127.0.0.1:{port}"]
         with _running([program, *flags], directory / "log"):
             url = f"http://127.0.0.1:{port}"
-            until(lambda: _answers(f"{url}/-/ready"), "Prometheus", 20)
+            until(lambda: _answers(f"{url}/-/ready"), "Prometheus")
             yield Prometheus(url, served)
 
 
@@ -124,7 +124,7 @@ def _running(command: list[str], log_path: Path) -> Iterator[None]:
             yield
         finally:
             process.terminate()
-            process.wait(15)
+            process.wait(60)
 
 
 def _answers(url: str) -> bool:
@@ -137,12 +137,12 @@ def _answers(url: str) -> bool:
 
 def test_scraped_samples_are_read_back(suite: Suite, prometheus: Prometheus) -> None:
     """Labels, times and values of every series, the scrape's own included; then what rates and quantiles are made of them."""
-    until(lambda: len(_scrapes_ms(prometheus)) > 12 or None, "a dozen scrapes", 30)
+    until(lambda: len(_scrapes_ms(prometheus)) > 12 or None, "a dozen scrapes")
     at = _settled_at(_scrapes_ms(prometheus))
     for expression in _EXPRESSIONS:
         expected = prometheus.query(expression, at)
         assert expected, expression
-        until(partial(_agree, suite, expression, at, expected), f"the answer to {expression}, which is {expected}", 20)
+        until(partial(_agree, suite, expression, at, expected), f"the answer to {expression}, which is {expected}")
 
 
 def _scrapes_ms(prometheus: Prometheus) -> list[int]:
@@ -169,10 +169,10 @@ def _agree(suite: Suite, expression: str, at: float, expected: Any) -> bool:
 
 def test_its_metadata_is_there(suite: Suite, prometheus: Prometheus) -> None:
     def metadata() -> Any:
-        with urllib.request.urlopen(f"{suite.url}/prometheus/api/v1/metadata?metric=shop_requests_total", timeout=10) as answer:  # noqa: S310  # loopback
+        with urllib.request.urlopen(f"{suite.url}/prometheus/api/v1/metadata?metric=shop_requests_total", timeout=30) as answer:  # noqa: S310  # loopback
             return json.load(answer)["data"].get("shop_requests_total")
 
-    (family,) = until(metadata, "the metadata", 20)
+    (family,) = until(metadata, "the metadata")
     assert (family["type"], family["help"]) == ("counter", "Requests by route.")
 
 
@@ -180,7 +180,7 @@ def test_series_of_a_removed_target_end(suite: Suite, prometheus: Prometheus) ->
     """By stale markers, which Prometheus writes too: at once, not after five minutes."""
     prometheus.page.shutdown()
     prometheus.page.server_close()
-    gone = until(lambda: prometheus.query("shop_temperature", time.time()) == [] and time.time(), "the end of the series", 20)
-    until(lambda: query_metrics(f"{suite.url}/prometheus", "shop_temperature", gone + 0.5) == [] or None, "its end in tael", 20)
+    gone = until(lambda: prometheus.query("shop_temperature", time.time()) == [] and time.time(), "the end of the series")
+    until(lambda: query_metrics(f"{suite.url}/prometheus", "shop_temperature", gone + 0.5) == [] or None, "its end in tael")
     # Prometheus sends series by shards of its queue, so that `up` may come later than the end of another series of the same scrape.
-    until(lambda: query_metrics(f"{suite.url}/prometheus", "up", time.time())[0]["value"][1] == "0", "the target to be down in tael", 20)
+    until(lambda: query_metrics(f"{suite.url}/prometheus", "up", time.time())[0]["value"][1] == "0", "the target to be down in tael")

@@ -42,7 +42,7 @@ def run(command: str, suite: Suite, directory: Path, path: Path) -> str:
     clean = {name: value for name, value in os.environ.items() if not name.startswith(("TAEL_", "OTEL_"))}
     environment = {**clean, **exports(suite), "PATH": f"{path}:{os.environ['PATH']}"}
     ended = subprocess.run(
-        ["bash", "-euc", command], env=environment, cwd=directory, capture_output=True, text=True, timeout=110, check=False
+        ["bash", "-euc", command], env=environment, cwd=directory, capture_output=True, text=True, timeout=240, check=False
     )
     assert ended.returncode == 0, ended.stdout + ended.stderr
     return ended.stdout

@@ -33,7 +33,7 @@ import urllib3
 from tests.support.objects import object_settings
 from tests.support.ports import free_port
 
-_START_SECONDS = 30.0
+_START_SECONDS = 90.0
 
 
 class HotNode:
@@ -107,7 +107,7 @@ class HotNode:
         assert self.process is not None
         self.process.send_signal(signum)
         if signum == signal.SIGKILL:
-            self.process.wait(10)
+            self.process.wait(60)
 
     def stop(self) -> int:
         """Ask the process to drain, and wait; return the exit code."""
@@ -115,7 +115,7 @@ class HotNode:
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGTERM)
         try:
-            return self.process.wait(40)
+            return self.process.wait(90)
         except subprocess.TimeoutExpired:
             self.process.kill()
             raise
@@ -132,7 +132,7 @@ class HotNode:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         if self.process is not None and self.process.poll() is None:
             self.process.kill()
-            self.process.wait(10)
+            self.process.wait(60)
 
 
 @pytest.fixture
@@ -180,7 +180,7 @@ class ClickHouse:
         self.password = password
         self.node = node
         self.database = "default"
-        self.http = urllib3.PoolManager(retries=False, timeout=urllib3.Timeout(30), maxsize=8)
+        self.http = urllib3.PoolManager(retries=False, timeout=urllib3.Timeout(90), maxsize=8)
 
     @property
     def address(self) -> tuple[str, int]:

@@ -15,7 +15,7 @@ from typing import Self
 import grpc
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
-from tests.support.suite import Suite, until
+from tests.support.suite import PATIENCE_SECONDS, Suite, until
 
 METHOD = "/opentelemetry.proto.collector.trace.v1.TraceService/Export"
 _RETRYABLE = {
@@ -50,10 +50,10 @@ class Ledger:
     def __exit__(self, *_: object) -> None:
         self._stop.set()
         for thread in self._threads:
-            thread.join(90)
+            thread.join(120)
             assert not thread.is_alive(), "a sender is still retrying"
 
-    def wait_for(self, more: int, seconds: float = 60) -> None:
+    def wait_for(self, more: int, seconds: float = PATIENCE_SECONDS) -> None:
         """Wait until this many more spans are acknowledged."""
         target = len(self.acknowledged) + more
         until(lambda: len(self.acknowledged) >= target, f"{more} more acknowledged spans (retries {self.retries})", seconds)
@@ -111,7 +111,7 @@ def read_back(suite: Suite, service: str = "ledger") -> Counter[bytes]:
     seen: Counter[bytes] = Counter()
     cursor = ""
     while True:
-        page = suite.get_when_ready(f"/api/v1/traces?service={service}&last=1d&limit=2000" + (f"&cursor={cursor}" if cursor else ""), 60)
+        page = suite.get_when_ready(f"/api/v1/traces?service={service}&last=1d&limit=2000" + (f"&cursor={cursor}" if cursor else ""))
         for span in page["spans"]:
             raw = bytes.fromhex(span["span_id"])
             seen[bytes([raw[0] - 1]) + raw[1:]] += 1
@@ -120,7 +120,7 @@ def read_back(suite: Suite, service: str = "ledger") -> Counter[bytes]:
             return seen
 
 
-def assert_exactly_once(suite: Suite, ledger: Ledger, seconds: float = 60) -> None:
+def assert_exactly_once(suite: Suite, ledger: Ledger, seconds: float = PATIENCE_SECONDS) -> None:
     """Assert that every acknowledged span becomes readable, exactly once."""
     assert not ledger.refused, f"a retryable fault was answered as final: {ledger.refused[:3]}"
     assert ledger.acknowledged, "nothing was acknowledged at all"

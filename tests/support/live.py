@@ -21,6 +21,7 @@ from tael.model.tenant import DEFAULT_TENANT, TENANT_HEADER
 from tael.wal import codec
 from tael.wal.api import LiveBody
 from tests.support.storage import RECEIVED_NS
+from tests.support.suite import PATIENCE_SECONDS
 
 
 @dataclass
@@ -92,7 +93,7 @@ class Stream:
         self._unread = bytearray()
         self._searched = 0
 
-    async def next(self, seconds: float = 5.0) -> Event | None:
+    async def next(self, seconds: float = PATIENCE_SECONDS) -> Event | None:
         """The next event; None at the end of the stream."""
         async with asyncio.timeout(seconds):
             name, data = "message", ""
@@ -121,7 +122,7 @@ class Stream:
             self.retry_ms = int(line.removeprefix("retry:"))
         return line
 
-    async def items(self, count: int, seconds: float = 5.0) -> list[Any]:
+    async def items(self, count: int, seconds: float = PATIENCE_SECONDS) -> list[Any]:
         """The next ``count`` items, however they are distributed over events."""
         found: list[Any] = []
         while len(found) < count:
@@ -131,7 +132,7 @@ class Stream:
             found += event.value
         return found
 
-    async def begun(self, seconds: float = 5.0) -> None:
+    async def begun(self, seconds: float = PATIENCE_SECONDS) -> None:
         """Wait for the preamble: from here on nothing is missed."""
         async with asyncio.timeout(seconds):
             while not self.comments:

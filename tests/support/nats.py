@@ -63,13 +63,13 @@ class NatsServer:
 
     def await_health(self) -> None:
         """Wait until its health check succeeds."""
-        until(self._healthy, "nats-server", 15)
+        until(self._healthy, "nats-server")
 
     def kill(self, signum: int = signal.SIGKILL) -> None:
         """Kill the server, and wait until it has ended."""
         if self._process is not None:
             self._process.send_signal(signum)
-            self._process.wait(15)
+            self._process.wait(60)
             self._process = None
 
     @property

@@ -110,7 +110,7 @@ class NatsCluster:
             node.launch()
         for node in self.nodes:
             node.await_health()
-        until(self.leader_of_all, "a leader of the cluster", 30)
+        until(self.leader_of_all, "a leader of the cluster")
         return self
 
     def __exit__(self, *_: object) -> None:

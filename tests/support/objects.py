@@ -57,7 +57,7 @@ class ObjectServer:
         flags += ["-s3.port.iceberg=0", "-s3.port.lance=0", "-webdav=false", "-admin.ui=false", "-master.telemetry=false"]
         with (self._directory / "weed.log").open("ab") as log:
             self._process = subprocess.Popen([_PROGRAM, "mini", *flags], stdout=log, stderr=log)
-        until(self._answers, "SeaweedFS", 30)
+        until(self._answers, "SeaweedFS")
         client = Minio(endpoint=self.url.removeprefix("http://"), access_key=_KEY, secret_key=_SECRET, secure=False)
         if not client.bucket_exists(bucket_name=_BUCKET):
             client.make_bucket(bucket_name=_BUCKET)
@@ -73,7 +73,7 @@ class ObjectServer:
         """Kill the server."""
         if self._process is not None:
             self._process.kill()
-            self._process.wait(15)
+            self._process.wait(60)
             self._process = None
 
 

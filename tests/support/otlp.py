@@ -33,6 +33,7 @@ from tael.pb.payloads_pb2 import PayloadBatch
 from tael.runtime.config import Address
 from tael.wal import codec
 from tael.wal.payloads import joined
+from tests.support.suite import PATIENCE_SECONDS
 
 FOREVER = {f"TAEL_{signal}_RETENTION_DAYS": "36500" for signal in ("TRACE", "LOG", "METRIC")}
 """For requests with fixed times."""
@@ -169,7 +170,7 @@ async def call(address: Address, body: bytes, *, method: str = TRACES_METHOD, **
     channel_options = [("grpc.max_send_message_length", -1)]
     async with grpc.aio.insecure_channel(str(address), options=channel_options) as channel:
         try:
-            raw = await channel.unary_unary(method)(body, timeout=20, **options)
+            raw = await channel.unary_unary(method)(body, timeout=60, **options)
         except grpc.aio.AioRpcError as error:
             details = dict(error.trailing_metadata() or ()).get("grpc-status-details-bin")
             return GrpcAnswer(error.code(), error.details() or "", Status.FromString(details) if details else None)
@@ -183,7 +184,7 @@ def bomb(size_bytes: int) -> bytes:
     return b"".join([*(packer.compress(step) for _ in range(size_bytes >> 20)), packer.flush()])
 
 
-async def eventually(check: Callable[[], bool], seconds: float = 10.0) -> None:
+async def eventually(check: Callable[[], bool], seconds: float = PATIENCE_SECONDS) -> None:
     """Wait until ``check`` holds. Raises AssertionError on timeout."""
     deadline = time.monotonic() + seconds
     while not check():

@@ -58,13 +58,13 @@ class Prometheus:
         ]
         with (self._directory / "log").open("wb") as log:
             self._process = subprocess.Popen(command, stdout=log, stderr=log)
-        until(self._ready, "Prometheus", 20)
+        until(self._ready, "Prometheus")
         return self
 
     def __exit__(self, *_: object) -> None:
         assert self._process is not None
         self._process.terminate()
-        self._process.wait(20)
+        self._process.wait(60)
 
     def _ready(self) -> bool:
         try:

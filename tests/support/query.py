@@ -210,7 +210,7 @@ async def serving(
 async def with_a_stalled_shard(spans: Sequence[Span]) -> AsyncIterator[Api]:
     """The application over two shards: one has the spans, ``shard-1`` never answers."""
     shards: list[Shard[SpanReader]] = [Shard("shard-0", MemorySpans(spans)), Shard("shard-1", Stalled())]
-    async with serving(MergedSpans(Shards(shards, deadline_seconds=0.2))) as api:
+    async with serving(MergedSpans(Shards(shards, deadline_seconds=0.5))) as api:
         yield api
 
 

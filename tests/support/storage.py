@@ -68,7 +68,7 @@ class HotTier:
     """
 
     def __init__(
-        self, clickhouses: list[ClickHouse], cold: Cold | None = None, *, mixed: bool = False, deadline_seconds: float = 10.0
+        self, clickhouses: list[ClickHouse], cold: Cold | None = None, *, mixed: bool = False, deadline_seconds: float = 60.0
     ) -> None:
         self.clickhouses = clickhouses
         self.cold = cold
@@ -253,7 +253,7 @@ Tiering = Literal["hot", "cold", "mixed"]
 
 
 @asynccontextmanager
-async def open_tier(nodes: list[HotNode], *, tiering: Tiering = "hot", deadline_seconds: float = 10.0) -> AsyncIterator[HotTier]:
+async def open_tier(nodes: list[HotNode], *, tiering: Tiering = "hot", deadline_seconds: float = 60.0) -> AsyncIterator[HotTier]:
     """A migrated, empty shard in each node; ``cold`` and ``mixed`` need a running object store."""
     async with AsyncExitStack() as databases:
         clickhouses = [await databases.enter_async_context(empty_shard(node, ClickHouse)) for node in nodes]
@@ -288,7 +288,7 @@ async def composed(request: pytest.FixtureRequest, name: str) -> AsyncIterator[H
     nodes = [request.getfixturevalue(node) for node in ("shared_hot_node", "second_hot_node")[:shards]]
     if tiering != "hot":
         request.getfixturevalue("object_server")
-    async with open_tier(nodes, tiering=tiering, deadline_seconds=10.0 if tiering == "hot" else 60.0) as tier:
+    async with open_tier(nodes, tiering=tiering, deadline_seconds=60.0) as tier:
         yield tier
 
 

@@ -19,9 +19,11 @@ import psutil
 from tests.support.ports import free_port
 
 T = TypeVar("T")
+PATIENCE_SECONDS = 90.0
+"""How long tests wait for what must come, however busy the machine is; who waits in vain fails, only later."""
 
 
-def until(check: Callable[[], T | None], what: str, seconds: float = 30.0, pause: float = 0.05) -> T:
+def until(check: Callable[[], T | None], what: str, seconds: float = PATIENCE_SECONDS, pause: float = 0.05) -> T:
     """The first result of ``check`` that is neither None nor False. Raises AssertionError, which names ``what``, on timeout."""
     deadline = time.monotonic() + seconds
     while True:
@@ -63,7 +65,7 @@ class Suite:
         with self.log_path.open("ab") as log:
             self._process = subprocess.Popen([sys.executable, "-m", "services", "serve"], env=self._env, stdout=log, stderr=log)
         try:
-            until(self._ready_or_dead, "the suite to be ready", 90)
+            until(self._ready_or_dead, "the suite to be ready", 150)
         except AssertionError:
             self.stop()
             raise
@@ -95,7 +97,7 @@ class Suite:
             for child in children:
                 child.kill()
             process.kill()
-            return process.wait(10)
+            return process.wait(60)
 
     def log(self) -> str:
         """All output of the suite so far."""
@@ -103,7 +105,7 @@ class Suite:
 
     def supervisor(self) -> str:
         """Host and port of the supervisor's internal endpoints, once the banner names them."""
-        line = until(lambda: next((line for line in self.log().splitlines() if "Prometheus http" in line), None), "the banner", 60)
+        line = until(lambda: next((line for line in self.log().splitlines() if "Prometheus http" in line), None), "the banner")
         return line.split("http://")[1].split("/")[0]
 
     def spawn(self, target: str, node_id: str, env: Mapping[str, str]) -> subprocess.Popen[bytes]:
@@ -123,7 +125,7 @@ class Suite:
         """Kill what ``spawn`` started."""
         for extra in self._extra:
             extra.kill()
-            extra.wait(10)
+            extra.wait(60)
         self._extra.clear()
 
     def children(self) -> dict[str, psutil.Process]:
@@ -158,7 +160,7 @@ class Suite:
         with urllib.request.urlopen(request, timeout=timeout) as response:  # noqa: S310  # the same
             return json.load(response)
 
-    def get_when_ready(self, path: str, seconds: float = 30, headers: Mapping[str, str] | None = None) -> Any:
+    def get_when_ready(self, path: str, seconds: float = PATIENCE_SECONDS, headers: Mapping[str, str] | None = None) -> Any:
         """``get``, retried while the query service restarts or a shard is missing."""
 
         def attempt() -> Any:

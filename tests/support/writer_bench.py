@@ -30,6 +30,7 @@ from tael.wal.jetstream.digests import JetStreamDigests
 from tael.wal.jetstream.read import JetStreamReader
 from tael.wal.jetstream.streams import JetStreamStreams
 from tests.support.nats import NatsServer
+from tests.support.suite import PATIENCE_SECONDS
 
 
 @dataclass
@@ -132,6 +133,6 @@ async def bench(nats_server: NatsServer, nats_client: Client) -> Bench:
 
 async def holds(condition: Callable[[], object]) -> None:
     """Wait until the condition holds."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(PATIENCE_SECONDS):
         while not condition():  # noqa: ASYNC110  # what is watched is a plain value
             await asyncio.sleep(0.01)

@@ -53,14 +53,12 @@ def test_a_trace_is_rolled_read_and_deleted(tmp_path: Path) -> None:
             [shard] = suite.get("/api/v1/admin/cold")["shards"]
             return {one["table"] for one in shard["tables"]} >= {"spans", "payloads"} and not shard["on_their_way"]
 
-        until(rolled, "spans and payloads in the cold tier", 90, pause=0.5)
+        until(rolled, "spans and payloads in the cold tier", pause=0.5)
         [found] = suite.get(f"/api/v1/traces/{TRACE_ID}")["spans"]
         assert found["attributes"]["gen_ai.input.messages"] == PROMPT
         assert traces_of(suite) == [TRACE_ID]
         asked = post(f"{suite.url}/api/v1/deletions?trace={TRACE_ID}")
-        done = until(
-            lambda: (one := suite.get(f"/api/v1/deletions/{asked['id']}"))["state"] == "done" and one, "the deletion", 90, pause=0.5
-        )
+        done = until(lambda: (one := suite.get(f"/api/v1/deletions/{asked['id']}"))["state"] == "done" and one, "the deletion", pause=0.5)
         assert done["rows"] >= 1
         assert traces_of(suite) == []
 
@@ -94,9 +92,9 @@ def test_hours_leave_early_while_the_disk_is_low(tmp_path: Path) -> None:
     """
     with Suite(tmp_path, env={"TAEL_ROLL_FREE_BYTES": "1000TiB", "TAEL_ROLL_QUIET_SECS": "0"}) as suite:
         sent = send_spans(suite, range(1, 3), 5)
-        until(lambda: suite.get("/api/v1/admin/cold")["shards"][0]["tables"], "files in the cold tier", 90, pause=0.5)
+        until(lambda: suite.get("/api/v1/admin/cold")["shards"][0]["tables"], "files in the cold tier", pause=0.5)
         sent |= send_spans(suite, range(1), 5)
-        until(lambda: sorted(found_spans(suite)) == sorted(sent), "what came meanwhile", 60, pause=0.5)
+        until(lambda: sorted(found_spans(suite)) == sorted(sent), "what came meanwhile", pause=0.5)
 
 
 def test_shards_of_a_compactor_that_was_killed_go_on(tmp_path: Path) -> None:
@@ -110,11 +108,11 @@ def test_shards_of_a_compactor_that_was_killed_go_on(tmp_path: Path) -> None:
         def holders() -> list[str]:
             return [(shard["compactor"] or {}).get("holder", "") for shard in suite.get("/internal/cluster")["shards"]]
 
-        until(lambda: holders().count("killed") == 2, "two shards for each compactor", 60, pause=0.5)
+        until(lambda: holders().count("killed") == 2, "two shards for each compactor", pause=0.5)
         sent = sorted(send_spans(suite, range(1, 4), 40))
-        until(lambda: sorted(found_spans(suite)) == sent, "every span", 60, pause=0.5)
+        until(lambda: sorted(found_spans(suite)) == sent, "every span", pause=0.5)
         # A reader waits for nobody who died after the move: the hour is read where it stands.
-        until(lambda: second.poll() is not None, "the second compactor's death", 60, pause=0.1)
+        until(lambda: second.poll() is not None, "the second compactor's death", pause=0.1)
         assert sorted(found_spans(suite)) == sent
 
         def rolled() -> bool:
@@ -174,7 +172,7 @@ def test_old_metrics_become_rollups(tmp_path: Path) -> None:
             ("rate(jobs_total[30m])", 1.0),
             ("histogram_count(rate(latency[10m]))", 1.0),
         ):
-            answer = until(lambda query=query: told(query), f"rollups behind {query}", 90, pause=0.5)  # type: ignore[misc]  # a default binds it
+            answer = until(lambda query=query: told(query), f"rollups behind {query}", pause=0.5)  # type: ignore[misc]  # a default binds it
             assert not any("approximate" in info for info in answer["infos"]), answer
             [series] = answer["data"]["result"]
             assert [float(value) for _, value in series["values"]] == pytest.approx([rate] * 7)

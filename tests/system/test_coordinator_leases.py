@@ -27,8 +27,8 @@ TTL_SECONDS = 1.0
 
 
 async def until(check: Callable[[], Awaitable[bool]]) -> None:
-    """Ask again and again, for a quarter of a minute at most."""
-    async with asyncio.timeout(15):
+    """Ask again and again, for a minute at most."""
+    async with asyncio.timeout(60):
         while not await check():  # noqa: ASYNC110  # what is asked is another process
             await asyncio.sleep(0.02)
 
@@ -235,7 +235,7 @@ async def test_an_outage_of_nats_moves_no_lease(nats_server: NatsServer, nats_cl
         nats_server.kill()
         await asyncio.sleep(3 * TTL_SECONDS)
         nats_server.start()
-        async with asyncio.timeout(15):
+        async with asyncio.timeout(60):
             while not nats_client.is_connected:  # noqa: ASYNC110  # the client offers no event for it
                 await asyncio.sleep(0.02)
         await asyncio.sleep(3 * TTL_SECONDS)

@@ -63,4 +63,4 @@ def answer(suite: Suite, target: dict[str, Any]) -> list[Any]:
 
 @pytest.mark.parametrize("asked", targets())
 def test_every_panel_gets_data(suite: Suite, asked: list[dict[str, Any]]) -> None:
-    until(lambda: any(answer(suite, target) for target in asked), f"data for {asked}", 30, pause=1)
+    until(lambda: any(answer(suite, target) for target in asked), f"data for {asked}", pause=1)

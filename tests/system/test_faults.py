@@ -67,7 +67,7 @@ def test_nats_restart_is_answered_retryably_and_heals(suite: Suite) -> None:
     with Ledger(suite, service="nats-restart") as ledger:
         ledger.wait_for(200)
         suite.kill("nats", signal.SIGTERM)
-        until(lambda: ledger.retries, "a retryable answer", 20)
+        until(lambda: ledger.retries, "a retryable answer")
         ledger.wait_for(400)
     assert set(ledger.retries) <= {"UNAVAILABLE", "RESOURCE_EXHAUSTED"}
     assert_exactly_once(suite, ledger)
@@ -81,7 +81,7 @@ def test_writer_dying_at_a_fail_point(receivers: Suite, place: str) -> None:
     """The writer dies at the place; its successor repeats the intent with the same token."""
     with Ledger(receivers, service=place) as ledger:
         first = receivers.spawn("ingest", f"dies-{place.replace('_', '-')}", {**WRITER, "TAEL_FAILPOINT": place})
-        until(lambda: first.poll() is not None, f"the writer to die {place}", 60)
+        until(lambda: first.poll() is not None, f"the writer to die {place}")
         receivers.spawn("ingest", f"after-{place.replace('_', '-')}", WRITER)
         ledger.wait_for(400)
     assert first.returncode == -signal.SIGKILL
@@ -100,7 +100,7 @@ def test_writer_killed_between_two_tables(receivers: Suite) -> None:
         "ALTER TABLE tael.trace_index MODIFY SETTING parts_to_throw_insert = 1, parts_to_delay_insert = 0, max_avg_part_size_for_too_many_parts = 0",
     )
     with Ledger(receivers, service=service) as ledger:
-        until(lambda: int(ask(receivers, f"SELECT count() FROM tael.spans WHERE service = '{service}'")), "spans without their index", 30)
+        until(lambda: int(ask(receivers, f"SELECT count() FROM tael.spans WHERE service = '{service}'")), "spans without their index")
         indexed = ask(receivers, f"SELECT count() FROM tael.trace_index WHERE startsWith(trace_id, unhex('{hash_of(service).hex()}'))")
         first.kill()
         ask(
@@ -126,11 +126,11 @@ def test_a_writer_that_slept_past_its_lease_is_fenced(receivers: Suite) -> None:
         sleeper.send_signal(signal.SIGSTOP)
         try:
             receivers.spawn("ingest", "successor", WRITER)
-            until(lambda: writer_of(receivers)["epoch"] > epoch, "the lease to move", 30)
+            until(lambda: writer_of(receivers)["epoch"] > epoch, "the lease to move")
             ledger.wait_for(200)
         finally:
             sleeper.send_signal(signal.SIGCONT)
-        until(lambda: "sleeper held epoch" in receivers.log(), "the fenced writer to say so", 30)
+        until(lambda: "sleeper held epoch" in receivers.log(), "the fenced writer to say so")
     assert writer_of(receivers)["holder"] == "successor"
     assert_exactly_once(receivers, ledger)
 

@@ -59,7 +59,7 @@ def a_trace(suite: Suite) -> str:
         found = ask(suite, "tael-traces", "/api/search", q=query, limit=20, **window())["traces"]
         return next((trace["traceID"].rjust(32, "0") for trace in found), None)
 
-    return until(find, "a trace", 30, pause=0.5)
+    return until(find, "a trace", pause=0.5)
 
 
 def filled(query: str, tags: Mapping[str, str], trace_id: str = "") -> str:
@@ -84,7 +84,7 @@ def test_from_a_trace_to_its_logs_and_back(suite: Suite, uid: str) -> None:
         found: list[Any] = ask(suite, link["datasourceUid"], "/loki/api/v1/query_range", query=query, **window())["data"]["result"]
         return found
 
-    streams = until(lines, f"logs by {query}", 30, pause=0.5)
+    streams = until(lines, f"logs by {query}", pause=0.5)
     derived = SOURCES[link["datasourceUid"]]["jsonData"]["derivedFields"][0]
     assert {stream["stream"][derived["matcherRegex"]] for stream in streams} == {trace_id}
     trace = ask(suite, derived["datasourceUid"], f"/api/v2/traces/{trace_id}")["trace"]
@@ -100,7 +100,7 @@ def test_from_a_trace_to_metrics(suite: Suite) -> None:
             found: list[Any] = ask(suite, link["datasourceUid"], "/api/v1/query_range", query=text, step=15, **window())["data"]["result"]
             return [one for one in found if any(float(value) > 0 for _, value in one["values"])]
 
-        until(series, f"series by {text}", 60, pause=1)
+        until(series, f"series by {text}", pause=1)
 
 
 def test_from_metrics_to_a_trace(suite: Suite) -> None:
@@ -112,7 +112,7 @@ def test_from_metrics_to_a_trace(suite: Suite) -> None:
         ids = [one["labels"][link["name"]] for series in found for one in series["exemplars"] if link["name"] in one["labels"]]
         return next(iter(ids), None)
 
-    trace_id = until(exemplar, "an exemplar with a trace", 30, pause=1)
+    trace_id = until(exemplar, "an exemplar with a trace", pause=1)
     assert ask(suite, link["datasourceUid"], f"/api/v2/traces/{trace_id}")["trace"]["resourceSpans"]
 
 
@@ -125,7 +125,7 @@ def test_the_service_graph(suite: Suite) -> None:
         found = ask(suite, uid, "/api/v1/query", query=query, time=f"{time.time():.0f}")["data"]["result"]
         return {(one["metric"]["client"], one["metric"]["server"]) for one in found}
 
-    assert any(SERVICE in edge for edge in until(edges, "edges", 60, pause=1))
+    assert any(SERVICE in edge for edge in until(edges, "edges", pause=1))
 
 
 def test_grafana_streams_on_the_port_of_its_data_source(suite: Suite) -> None:

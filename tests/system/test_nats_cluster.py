@@ -231,9 +231,9 @@ def test_the_shipped_configuration_makes_a_cluster(tmp_path: Path) -> None:
             stack.callback(server.wait, 15)
             stack.callback(server.terminate)
         urls = [f"http://{host}:8222" for host in networks.hosts]
-        until(lambda: [meta_cluster(url) for url in urls] == [("tael", 3)] * 3, "three servers in one cluster", 30)
-        with socket.create_connection((networks.hosts[0], 6222), 5) as stranger:
-            stranger.settimeout(5)
+        until(lambda: [meta_cluster(url) for url in urls] == [("tael", 3)] * 3, "three servers in one cluster")
+        with socket.create_connection((networks.hosts[0], 6222), 30) as stranger:
+            stranger.settimeout(30)
             stranger.recv(4096)
             stranger.sendall(b'CONNECT {"verbose":false,"name":"x","user":"tael","pass":"wrong"}\r\nPING\r\n')
             assert b"Authorization" in b"".join(iter(lambda: stranger.recv(4096), b""))

@@ -66,7 +66,7 @@ def index_since_yesterday(suite: Suite) -> None:
             return bytes(answer.read())
 
     # The suite takes spans before its tables are made: they wait in the WAL.
-    until(lambda: ask(f"SELECT count() {row}") == b"1\n", "the index of references", 60, pause=0.5)  # a text of this module
+    until(lambda: ask(f"SELECT count() {row}") == b"1\n", "the index of references", pause=0.5)  # a text of this module
     ask("ALTER TABLE tael.tael_migrations UPDATE applied_at = now64(3) - INTERVAL 1 DAY WHERE 1 SETTINGS mutations_sync = 2")
 
 
@@ -86,7 +86,7 @@ def test_payloads_of_deleted_traces_leave_both_tiers(tmp_path: Path) -> None:
 
         until(rolled, "spans and payloads in the cold tier", 120, pause=0.5)
         send(suite, HOT, 1, SHARED, OF_HOT)
-        until(lambda: readable(suite, OF_HOT), "the hot payload", 60, pause=0.5)
+        until(lambda: readable(suite, OF_HOT), "the hot payload", pause=0.5)
         assert readable(suite, OF_COLD)
         asked = [post(f"{suite.url}/api/v1/deletions?trace={trace_id}")["id"] for trace_id in (COLD, HOT)]
         suite.children()["compactor"].kill()

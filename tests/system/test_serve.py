@@ -47,13 +47,13 @@ def serve(directory: Path, **environ: str) -> subprocess.CompletedProcess[str]:
 
 def fetch_json(url: str) -> Any:
     """A JSON answer."""
-    with urllib.request.urlopen(url, timeout=5) as answer:  # noqa: S310  # a loopback http URL
+    with urllib.request.urlopen(url, timeout=30) as answer:  # noqa: S310  # a loopback http URL
         return json.load(answer)
 
 
 def test_the_banner_is_true(suite: Suite) -> None:
     """What it names answers: the REST API, both receivers, and the data directory."""
-    until(lambda: "export OTEL_SERVICE_NAME" in suite.log(), "the banner", 60)
+    until(lambda: "export OTEL_SERVICE_NAME" in suite.log(), "the banner")
     log = suite.log()
     assert f"REST API   http://127.0.0.1:{suite.rest_port}" in log
     assert f"export OTEL_EXPORTER_OTLP_ENDPOINT=http://127.0.0.1:{suite.http_port}\n" in log
@@ -61,8 +61,8 @@ def test_the_banner_is_true(suite: Suite) -> None:
     assert f"tael --port-rest {suite.rest_port} services" in log
     assert str(suite.directory / "data") in log
     for port in (suite.rest_port, suite.grpc_port, suite.http_port):
-        socket.create_connection(("127.0.0.1", port), timeout=5).close()
-    with urllib.request.urlopen(f"{suite.url}/tempo/api/echo", timeout=5) as answer:  # noqa: S310  # a loopback http URL
+        socket.create_connection(("127.0.0.1", port), timeout=30).close()
+    with urllib.request.urlopen(f"{suite.url}/tempo/api/echo", timeout=30) as answer:  # noqa: S310  # a loopback http URL
         assert answer.status == 200
     # Written before the banner, so what was ready had its tables.
     assert has_tables(suite.get("/internal/cluster"))
@@ -77,7 +77,7 @@ def test_prometheus_finds_every_process_and_its_metrics(suite: Suite) -> None:
 
     found = fetch_json(f"http://{suite.supervisor()}/internal/targets")
     jobs = {target["labels"]["job"]: target["targets"][0] for target in found}
-    assert until(members, "four members", 30).items() <= jobs.items()
+    assert until(members, "four members").items() <= jobs.items()
     marks = {
         "tael-serve": 'tael_serve_ready{process="nats"} 1.0',
         "tael-s3": "SeaweedFS_",
@@ -91,20 +91,20 @@ def test_prometheus_finds_every_process_and_its_metrics(suite: Suite) -> None:
     for job, address in jobs.items():
 
         def exported(job: str = job, url: str = f"http://{address}/metrics") -> bool:
-            with urllib.request.urlopen(url, timeout=5) as answer:  # noqa: S310  # a loopback http URL
+            with urllib.request.urlopen(url, timeout=30) as answer:  # noqa: S310  # a loopback http URL
                 text = answer.read().decode()
             return f"\n{marks[job]}" in text and "\nprocess_resident_memory_bytes" in text
 
-        until(exported, f"the metrics of {job}", 30)
+        until(exported, f"the metrics of {job}")
 
 
 def test_the_supervisor_reports_memory_and_restarts(suite: Suite) -> None:
     """Memory of the parts that have no metrics of their own; a process that ended, and that it is back."""
-    until(lambda: "compactor is ready" in suite.log(), "the last step", 60)
+    until(lambda: "compactor is ready" in suite.log(), "the last step")
     internal = f"http://{suite.supervisor()}"
 
     def value(metric: str, process: str) -> float:
-        with urllib.request.urlopen(f"{internal}/metrics", timeout=5) as answer:  # noqa: S310  # a loopback http URL
+        with urllib.request.urlopen(f"{internal}/metrics", timeout=30) as answer:  # noqa: S310  # a loopback http URL
             lines = answer.read().decode().splitlines()
         return float(next(line for line in lines if line.startswith(f'{metric}{{process="{process}"}}')).split()[1])
 
@@ -113,8 +113,8 @@ def test_the_supervisor_reports_memory_and_restarts(suite: Suite) -> None:
     assert fetch_json(f"{internal}/readyz") == {"status": "ready", "reasons": {}}
     assert value("tael_serve_restarts_total", "compactor") == 0
     suite.kill("compactor")
-    until(lambda: value("tael_serve_restarts_total", "compactor") == 1, "the restart", 30)
-    until(lambda: value("tael_serve_ready", "compactor") == 1, "the compactor", 30)
+    until(lambda: value("tael_serve_restarts_total", "compactor") == 1, "the restart")
+    until(lambda: value("tael_serve_ready", "compactor") == 1, "the compactor")
 
 
 def test_every_part_is_a_process_and_reported_ready(suite: Suite) -> None:
@@ -122,7 +122,7 @@ def test_every_part_is_a_process_and_reported_ready(suite: Suite) -> None:
         return [line.split("| ")[1].split(" is ready")[0] for line in suite.log().splitlines() if " is ready after " in line]
 
     everything = {"nats", "s3", "hotnode-0", "coordinator-0", "ingest", "query", "compactor"}
-    until(lambda: everything <= set(ready()), "all to be ready", 60)
+    until(lambda: everything <= set(ready()), "all to be ready")
     assert ready()[0] == "nats"
     assert set(ready()[1:3]) == {"s3", "hotnode-0"}
     assert set(suite.children()) == everything - {"coordinator-0"} | {"coordinator"}
@@ -187,7 +187,7 @@ def test_sigterm_drains_in_order_and_leaves_nothing(suite: Suite) -> None:
     """Exit code 0, intake first, and no process left. The last test here: it stops the suite."""
     children = list(suite.children().values())
     assert suite.stop() == 0
-    until(lambda: not any(child.is_running() and child.status() != psutil.STATUS_ZOMBIE for child in children), "all to be gone", 5)
+    until(lambda: not any(child.is_running() and child.status() != psutil.STATUS_ZOMBIE for child in children), "all to be gone")
     log = suite.log()
     assert log.rstrip().endswith("drained")
     assert "was killed" not in log.rpartition("draining")[2]

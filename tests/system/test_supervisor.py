@@ -26,11 +26,12 @@ from tael.errors import BadSettings
 from tael.runtime.config import load
 from tael.runtime.service import Stop
 from tests.support.ports import free_port
+from tests.support.suite import PATIENCE_SECONDS
 
 pytestmark = pytest.mark.system
 
 
-async def until(check: Callable[[], object], seconds: float = 20) -> None:
+async def until(check: Callable[[], object], seconds: float = PATIENCE_SECONDS) -> None:
     async with asyncio.timeout(seconds):
         while not check():  # noqa: ASYNC110  # what is polled is other processes' output
             await asyncio.sleep(0.02)
@@ -116,7 +117,7 @@ async def test_nats_and_seaweedfs_come_up_ready_and_drain(tmp_path: Path, http: 
     async with asyncio.TaskGroup() as group:
         for one in both:
             group.create_task(one.run())
-        await asyncio.wait_for(asyncio.gather(*(one.ready.wait() for one in both)), 30)
+        await asyncio.wait_for(asyncio.gather(*(one.ready.wait() for one in both)), 90)
         (node,) = nats_nodes(settings, ports, credentials.nats)
         async with http.get(f"{node.monitor_url}/varz") as answer:
             varz = await answer.json()
@@ -225,7 +226,7 @@ async def test_a_process_with_bad_settings_stops_the_suite(tmp_path: Path, http:
     lines = Lines(io.StringIO(), ["serve", "ingest", "query"], colour=False)
     supervisor = app.Supervisor(settings, Plan((refusing, other)), lines, http, Stop())
     with pytest.raises(BadSettings) as refused:
-        await asyncio.wait_for(supervisor.run(lambda: None), 20)
+        await asyncio.wait_for(supervisor.run(lambda: None), 60)
     assert refused.value.problems == ["TAEL_X=1 cannot be used"]
 
 
@@ -266,6 +267,6 @@ def test_nothing_outlives_a_supervisor_that_is_killed(tmp_path: Path) -> None:
     with parent.stdout:
         child = psutil.Process(int(parent.stdout.readline().split("|")[1]))
         parent.send_signal(signal.SIGKILL)
-        parent.wait(5)
-    child.wait(5)
+        parent.wait(30)
+    child.wait(30)
     assert not psutil.pid_exists(child.pid)
