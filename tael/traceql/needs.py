@@ -10,6 +10,8 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
+from functools import reduce
+from typing import Final
 
 from tael.model import predicate as p
 from tael.model.patterns import anchored
@@ -76,6 +78,8 @@ _OF_ROOT: dict[Named, tuple[Named, ...]] = {
     Field(Intrinsic.ROOT_SERVICE): (SERVICE,),
 }
 """The fields to read from every span for a field of its trace's root."""
+MOST_CONDITIONS: Final = 16
+"""How many conditions on one span a store tests before a trace is read: planning a statement takes time for each, and so many leave few."""
 _MIRRORED = {"=": "=", "!=": "!=", "<": ">", "<=": ">=", ">": "<", ">=": "<="}
 
 
@@ -156,10 +160,20 @@ def listed(pipeline: Pipeline) -> list[p.Predicate]:
 
 
 def trace_test(pipeline: Pipeline, *, lists: bool = True) -> TraceTest:
-    """What a trace must have for the pipeline to keep any of its spans; ``lists`` is as in ``lower``."""
+    """What a trace must have for the pipeline to keep any of its spans; ``lists`` is as in ``lower``. Of a filter with very many
+    conditions, only the first are in it.
+    """
     tests = [_test(stage, lists) for stage in pipeline.stages]
     kept = tuple(test for test in tests if test != HasSpan(p.EVERYTHING))
     return kept[0] if len(kept) == 1 else AllOf(kept)
+
+
+def first_conditions(expression: Expression) -> Expression:
+    """The first MOST_CONDITIONS of an expression that are joined by ``&&``; every span that satisfies the expression satisfies these."""
+    conditions = list(_conjuncts(expression))
+    if len(conditions) <= MOST_CONDITIONS:
+        return expression
+    return reduce(lambda left, right: Binary("&&", left, right), conditions[:MOST_CONDITIONS])
 
 
 def span_predicate(pipeline: Pipeline, *, lists: bool = True) -> Lowered | None:
@@ -204,7 +218,7 @@ def fields(query: Query, known: Collection[Expression] = ()) -> set[Named]:
 def _test(stage: Stage, lists: bool) -> TraceTest:
     match stage:
         case Filter(expression=expression):
-            return HasSpan(lower(expression, lists=lists).predicate)
+            return HasSpan(lower(first_conditions(expression), lists=lists).predicate)
         case Pipeline():
             return trace_test(stage, lists=lists)
         case SpansetOperation(op="||", left=left, right=right):
@@ -225,6 +239,14 @@ def _joined(op: str, left: Lowered, right: Lowered, *, same_element: bool) -> Lo
         return Lowered(p.EVERYTHING if p.EVERYTHING in both else p.Or(tuple(parts)), exact)
     # Two conditions on events must hold for the same event, which the predicate does not require.
     return Lowered(p.NOTHING if p.NOTHING in both else p.all_of(both), exact and not same_element)
+
+
+def _conjuncts(expression: Expression) -> Iterator[Expression]:
+    if isinstance(expression, Binary) and expression.op == "&&":
+        yield from _conjuncts(expression.left)
+        yield from _conjuncts(expression.right)
+    else:
+        yield expression
 
 
 def _share_elements(left: Expression, right: Expression) -> bool:

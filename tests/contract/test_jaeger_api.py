@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -93,6 +95,14 @@ async def test_search(api: Api) -> None:
     )
     (summary,) = summaries["summaries"]
     assert (summary["traceId"], summary["rootServiceName"], summary["spanCount"], summary["errorSpanCount"]) == (CART, "shop", 5, 2)
+
+
+async def test_search_by_very_many_tags(api: Api) -> None:
+    """A store tests the first of them alone, and the others are tested of what it finds."""
+    tags = {f"key.{number}": "yes" for number in range(60)}
+    await api.store(*encode_spans([replace(SPANS[0], attributes=dict(tags))]))
+    assert await found(api, service="shop", tags=json.dumps(tags)) == [CART]
+    assert await found(api, service="shop", tags=json.dumps({**tags, "key.59": "no"})) == []
 
 
 async def test_dependencies(api: Api) -> None:

@@ -26,9 +26,9 @@ from tael.storage.clickhouse.traceql import statements
 from tael.storage.clickhouse.traceql.blocks import block, has_unknown_service, known_filters, traces_with_copies
 from tael.storage.clickhouse.traceql.rarest import count_passing, rarest_first
 from tael.storage.clickhouse.traceql.statements import After, Candidates
-from tael.traceql.ast import Named, Query
+from tael.traceql.ast import Filter, Named, Query
 from tael.traceql.columns import Mask
-from tael.traceql.needs import AllOf, HasSpan, TraceTest, exact_filters, fields, listed, lists_in, lower, trace_test
+from tael.traceql.needs import AllOf, HasSpan, TraceTest, exact_filters, fields, first_conditions, lists_in, lower, trace_test
 from tael.traceql.spans import Block
 from tael.traceql.spansets import matched
 from tael.traceql.structure import ORPHAN
@@ -212,7 +212,7 @@ def _alternatives(query: Query) -> list[Predicate]:
     """Predicates of which every span satisfies one that may let its trace match: what has lists, which no index covers, is a case of its
     own.
     """
-    lists = listed(query.pipeline)
+    lists = lists_in(first_conditions(stage.expression) for stage in query.pipeline.stages if isinstance(stage, Filter))
     tests = [trace_test(query.pipeline, lists=with_lists) for with_lists in ((False, True) if lists else (False,))]
     alone = [test.predicate for test in tests if isinstance(test, HasSpan)]
     return [*alone[:1], *(p.all_of((p.Or(tuple(lists)), one)) for one in alone[1:])]
