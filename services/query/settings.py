@@ -101,6 +101,13 @@ class QuerySettings(
         alias="TAEL_MAX_POSTED_PAYLOAD_BYTES",
         description="The largest payload that is taken by `POST /api/v1/blobs`.",
     )
+    posted_payload_wait_seconds: float = Field(
+        default=5.0,
+        ge=0,
+        le=60,
+        alias="TAEL_POSTED_PAYLOAD_WAIT_SECS",
+        description="How long `POST /api/v1/blobs` waits until the payload can be read before it answers 202 instead of 201; 0 answers as soon as it is durable.",
+    )
 
     llm_prices_file: OptionalPath = Field(
         default=None,

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 from typing import Any
 
+import pytest
 from opentelemetry.proto.common.v1.common_pb2 import KeyValueList
 
 from tael.model.payload import Reference
@@ -15,7 +17,7 @@ from tests.support.doubles import MemoryPayloads, MemorySpans
 from tests.support.hotnode import HotNode
 from tests.support.logs import MemoryLogs
 from tests.support.otlp import MemoryLog
-from tests.support.query import serving
+from tests.support.query import Api, serving
 from tests.support.storage import RECEIVED_NS, HotTier, logs_of, model_of, of_service, open_tier, wire_log, wire_span
 
 PROMPT, TOOLS = b"be kind " * 100, KeyValueList(values=encode_attributes({"role": "user", "n": [1, 2.5]})).SerializeToString()
@@ -75,16 +77,29 @@ async def test_an_answer_takes_so_many_bytes_of_payloads() -> None:
 
 async def test_a_posted_payload_is_read_by_its_hash(shared_hot_node: HotNode) -> None:
     log, content = MemoryLog(), b"<html>" * 1_000
-    async with open_tier([shared_hot_node]) as tier, serving(tier.reader, tier, payloads=tier.payloads, appender=log) as api:
-        async with api.session.post(f"{api.url}/api/v1/blobs", data=content) as answer:
-            assert answer.status == 201
-            posted = await answer.json()
-        assert posted == {"sha256": hashlib.sha256(content).hexdigest(), "size": 6_000}
-        assert (await api.error(f"/api/v1/blobs/{posted['sha256']}"))[0] == 404
-        await write_all(log, tier)
-        found = await api.get(f"/api/v1/blobs/{posted['sha256'].upper()}")
+    async with (
+        open_tier([shared_hot_node]) as tier,
+        serving(tier.reader, tier, payloads=tier.payloads, appender=log, TAEL_POSTED_PAYLOAD_WAIT_SECS="30") as api,
+    ):
+        async with asyncio.TaskGroup() as group:
+            posting = group.create_task(post(api, content))
+            while not log.appended:
+                await asyncio.sleep(0.01)
+            assert not posting.done()
+            await write_all(log, tier)
+        sha256 = hashlib.sha256(content).hexdigest()
+        assert posting.result() == (201, {"sha256": sha256, "size": 6_000})
+        found = await api.get(f"/api/v1/blobs/{sha256.upper()}")
         assert (found.status, found.body, found.headers["Content-Type"]) == (200, content, "application/octet-stream")
         assert (await api.error("/api/v1/blobs/abc"))[0] == 400
+
+
+@pytest.mark.parametrize("seconds", ["0", "0.01"])
+async def test_a_posted_payload_that_cannot_be_read_yet_is_accepted(seconds: str) -> None:
+    async with serving(spans(), payloads=MemoryPayloads({}), appender=MemoryLog(), TAEL_POSTED_PAYLOAD_WAIT_SECS=seconds) as api:
+        status, posted = await post(api, b"abc")
+        assert (status, posted["sha256"], posted["size"]) == (202, hashlib.sha256(b"abc").hexdigest(), 3)
+        assert "cannot be read yet" in posted["warning"]
 
 
 async def test_payloads_are_read_from_every_tier(any_tier: HotTier) -> None:
@@ -114,6 +129,11 @@ async def test_a_posted_payload_may_be_so_large() -> None:
     ):
         assert answer.status == 413
         assert "TAEL_MAX_POSTED_PAYLOAD_BYTES" in (await answer.json())["error"]
+
+
+async def post(api: Api, content: bytes) -> tuple[int, Any]:
+    async with api.session.post(f"{api.url}/api/v1/blobs", data=content) as answer:
+        return answer.status, await answer.json()
 
 
 async def write_all(log: MemoryLog, tier: HotTier) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import re
 import time
@@ -16,12 +17,14 @@ from services.query.api.tenant import tenant_of
 from services.query.backend import Backend
 from services.query.parameters import Parameters
 from tael.auth import INGEST
-from tael.errors import NotFound, Overloaded, Rejected, TooLarge
+from tael.errors import NotFound, Overloaded, Rejected, TaelError, TooLarge
 from tael.model.signals import PAYLOADS
+from tael.model.time import HOUR_NS, NS_PER_SECOND, TimeRange
 from tael.runtime.http import json_response
 from tael.wal.payloads import Wanted, bodies
 
 _POSTS_AT_ONCE: Final = 4
+_LOOK_EVERY_SECONDS: Final = 0.2
 _WAL: Final = 0
 """The WAL of posted payloads. Any shard would do: payloads are read from all."""
 
@@ -56,17 +59,37 @@ class Blobs:
         raise NotFound(f"payload {sha256.hex()} was not found")
 
     async def post(self, request: web.Request) -> web.Response:
-        """``POST /api/v1/blobs``: store the body; answers its SHA-256 and size once it is durable. It can be read within seconds."""
+        """``POST /api/v1/blobs``: store the body; answers its SHA-256 and size, 201 once it can be read, or 202 where it is durable and
+        cannot be read yet.
+        """
         if self._posting >= _POSTS_AT_ONCE:
             raise Overloaded(f"{_POSTS_AT_ONCE} payloads are being posted")
         self._posting += 1
         try:
             content = await self._read(request)
-            sha256 = (await asyncio.to_thread(hashlib.sha256, content)).digest()
-            await self._append(tenant_of(request), Wanted(_this_hour(), sha256, content))
+            wanted = Wanted(_this_hour(), (await asyncio.to_thread(hashlib.sha256, content)).digest(), content)
+            await self._append(tenant_of(request), wanted)
         finally:
             self._posting -= 1
-        return json_response({"sha256": sha256.hex(), "size": len(content)}, status=201)
+        posted = {"sha256": wanted.sha256.hex(), "size": len(content)}
+        if await self._readable(tenant_of(request), wanted):
+            return json_response(posted, status=201)
+        return json_response({**posted, "warning": "it is stored, but cannot be read yet: its shard's writer is behind"}, status=202)
+
+    async def _readable(self, tenant: str, wanted: Wanted) -> bool:
+        """Whether the payload can be read before the patience with the writer ends. Never raises: what is durable must not look failed."""
+        deadline = time.monotonic() + self._backend.settings.posted_payload_wait_seconds
+        start_ns = wanted.hour * NS_PER_SECOND
+        hour = TimeRange(start_ns, start_ns + HOUR_NS)
+        while (left := deadline - time.monotonic()) > 0:
+            with contextlib.suppress(TaelError, TimeoutError):
+                # The turn is given back between looks, so that waiting posts do not keep queries waiting.
+                async with self._backend.turns.turn("blob", tenant) as turn:
+                    found = await turn.ask(self._backend.payloads.get_payloads(tenant, [wanted.sha256], hour))
+                if wanted.sha256 in found.value:
+                    return True
+            await asyncio.sleep(min(_LOOK_EVERY_SECONDS, left))
+        return False
 
     async def _append(self, tenant: str, wanted: Wanted) -> None:
         appender = self._backend.appender
