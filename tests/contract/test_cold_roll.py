@@ -352,3 +352,20 @@ async def test_a_policy_says_which_hours_leave(cold: Cold) -> None:
     assert await roller.step(Policy(before_ns=HOUR + HOUR_NS, quiet_ns=0))
     assert (await cold.manifest()).head.open[0].state == ROLLING
     assert 0 < await cold.store().free_bytes() < 1 << 60
+
+
+async def test_rows_that_share_a_resource_of_a_megabyte_are_rolled(cold: Cold) -> None:
+    """They are small in the hot tier, where it is one value of a dictionary, and larger than the roll's memory as the values of a file."""
+    shared = {f"attr.{index}": secrets.token_hex(25_000) for index in range(20)}
+    await cold.tier.store(of_service("shop", *map(wire_span, range(2_000)), **shared))
+    await cold.roll()
+    [file] = (await cold.manifest()).files("spans")
+    assert file.rows == await cold.rows_of(file) == 2_000
+    await cold.tier.store(of_service("shop", wire_span(2_000), **shared))
+    await cold.roll()
+    roller = await cold.roller()
+    await roller.load()
+    while await roller.merge():
+        pass
+    [file] = (await cold.manifest()).files("spans")
+    assert file.rows == 2_001

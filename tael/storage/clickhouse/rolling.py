@@ -12,7 +12,7 @@ from typing import Any, Final
 from tael.cold.files import DAY_HOURS, ROLLED, ROLLUP_FORMAT, ROLLUP_SECONDS, ColdFile, day_of, overlap
 from tael.cold.manifest import OpenHour
 from tael.cold.plan import Partition, Partitions
-from tael.errors import Rejected, Unavailable
+from tael.errors import Rejected, TooLarge, Unavailable
 from tael.model.time import NS_PER_SECOND
 from tael.runtime.observe import get_logger
 from tael.storage.clickhouse import pack_words, parquet, rollup, thinned
@@ -58,6 +58,10 @@ _WRITE_OF: Final[Mapping[str, Mapping[str, Any]]] = {
 }
 """The settings in which a table differs."""
 _MERGE: Final = "use_hive_partitioning = 0, input_format_null_as_default = 1, max_bytes_before_external_sort = 268435456"
+_FEWER_ROWS: Final = (512, 16)
+"""In place of the usual sizes. What thousands of rows share, such as a resource of a megabyte, is one value of a dictionary in the hot
+table, but a value of each row where a group of rows is made into a file.
+"""
 _STORE: Final = "s3_retry_attempts = 3, s3_connect_timeout_ms = 3000, s3_request_timeout_ms = 30000"
 """A store that does not answer is soon given up, because the roll is retried."""
 _READ: Final = f"SETTINGS use_hive_partitioning = 0, input_format_null_as_default = 1, {_STORE}"
@@ -93,8 +97,19 @@ class ColdFiles:
         sql = merge_statement(
             file, columns, self._url(file), [self._url(one) for one in newest_first], without=without, apart=not overlap(files)
         )
-        await self._clickhouse.command(sql, parameters or {}, _limits(pace))
+        await self._write(sql, parameters or {}, pace)
         return await self._with_words(await self._read_back(file, columns), pace)
+
+    async def _write(self, sql: str, parameters: Mapping[str, Any], pace: Pace) -> None:
+        """Run a statement that ends in the settings of a file; where it does not fit into memory, with smaller groups of rows."""
+        for rows in _FEWER_ROWS:
+            try:
+                await self._clickhouse.command(sql, parameters, _limits(pace))
+                break
+            except TooLarge:
+                sql += f", max_block_size = {rows}, output_format_parquet_row_group_size = {rows}"
+        else:
+            await self._clickhouse.command(sql, parameters, _limits(pace))
 
     async def _read_back(self, file: ColdFile, columns: Columns) -> ColdFile:
         rows = await self._clickhouse.query(read_back_statement(file.table, columns, self._url(file)), {}, _CHECK_LIMITS)
@@ -181,7 +196,7 @@ class ClickHouseRolling(ColdFiles):
         """See RollStore."""
         columns = await self._columns(file.table)
         sql = export_statement(self._clickhouse.database, file, columns, self._url(file))
-        await self._clickhouse.command(sql, {"id": str(file.hour_ns // NS_PER_SECOND), "tenant": file.tenant}, _limits(pace))
+        await self._write(sql, {"id": str(file.hour_ns // NS_PER_SECOND), "tenant": file.tenant}, pace)
         return await self._with_words(await self._read_back(file, columns), pace)
 
     async def merge(self, files: Sequence[ColdFile], generation: int, pace: Pace) -> ColdFile:
