@@ -96,7 +96,7 @@ class Parameters:
         """One of ``choices``, whatever its case; the empty string when left out."""
         text = self.text(name).lower()
         if text and text not in choices:
-            raise Rejected(f"{self.text(name)!r} is not a known value", where=name, accepted=", ".join(choices))
+            raise Rejected(f"{self.text(name)!r} is not a known value", where=name, accepted=", ".join(filter(None, choices)))
         return text
 
     def key_values(self, name: str) -> tuple[tuple[str, str], ...]:

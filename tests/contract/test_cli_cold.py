@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime
 
 from tests.contract.test_cli import tael
 from tests.support.doubles import MemorySpans
@@ -33,6 +34,19 @@ async def test_cold_tier_is_shown_and_rolled_by_hand() -> None:
         assert "rolling 1 shard(s)" in rolled.err
         again = await tael("cold", "roll", "--before", "1970-01-01T03:00:00Z", "--server", api.url)
         assert (again.code, again.err) == (0, "nothing to roll: no hour that ended before then is hot\n")
+
+
+async def test_a_roll_of_hours_to_come_is_one_of_those_that_are_over() -> None:
+    """Else every hour to come would leave the hot tier as soon as it is over."""
+    async with serving(MemorySpans()) as api:
+        url = f"{api.url}/api/v1/admin/cold"
+        before = datetime.now(UTC)
+        async with api.session.post(f"{url}/roll", params={"before": "2199-01-01T00:00:00Z"}) as answer:
+            assert answer.status == 202
+        asked = datetime.fromisoformat((await api.json("/api/v1/admin/cold"))["asked_before"])
+        assert before <= asked <= datetime.now(UTC)
+        async with api.session.post(f"{url}/rebuild", params={"force": "maybe"}) as answer:
+            assert (answer.status, (await answer.json())["error"]) == (400, "force: 'maybe' is not a known value (accepted: true, false)")
 
 
 async def test_manifests_are_restored_by_hand() -> None:

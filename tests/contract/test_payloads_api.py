@@ -16,7 +16,7 @@ from tael.otlp.decode import decode_logs
 from tests.support.doubles import MemoryPayloads, MemorySpans
 from tests.support.hotnode import HotNode
 from tests.support.logs import MemoryLogs
-from tests.support.otlp import MemoryLog
+from tests.support.otlp import MemoryLog, eventually
 from tests.support.query import Api, serving
 from tests.support.storage import RECEIVED_NS, HotTier, logs_of, model_of, of_service, open_tier, wire_log, wire_span
 
@@ -83,8 +83,7 @@ async def test_a_posted_payload_is_read_by_its_hash(shared_hot_node: HotNode) ->
     ):
         async with asyncio.TaskGroup() as group:
             posting = group.create_task(post(api, content))
-            while not log.appended:
-                await asyncio.sleep(0.01)
+            await eventually(lambda: bool(log.appended))
             assert not posting.done()
             await write_all(log, tier)
         sha256 = hashlib.sha256(content).hexdigest()
@@ -129,6 +128,11 @@ async def test_a_posted_payload_may_be_so_large() -> None:
     ):
         assert answer.status == 413
         assert "TAEL_MAX_POSTED_PAYLOAD_BYTES" in (await answer.json())["error"]
+
+
+async def test_a_parameter_of_a_post_is_refused() -> None:
+    async with serving(spans(), appender=MemoryLog()) as api, api.session.post(f"{api.url}/api/v1/blobs?tenant=bank", data=b"x") as answer:
+        assert (answer.status, "tenant" in (await answer.json())["error"]) == (400, True)
 
 
 async def post(api: Api, content: bytes) -> tuple[int, Any]:

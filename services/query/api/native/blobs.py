@@ -62,6 +62,7 @@ class Blobs:
         """``POST /api/v1/blobs``: store the body; answers its SHA-256 and size, 201 once it can be read, or 202 where it is durable and
         cannot be read yet.
         """
+        Parameters(request.query.items(), known=())
         if self._posting >= _POSTS_AT_ONCE:
             raise Overloaded(f"{_POSTS_AT_ONCE} payloads are being posted")
         self._posting += 1
