@@ -128,12 +128,21 @@ def _from_events(events: Sequence[tuple[str, Any, Attributes]]) -> CallMessages:
         role = EVENTS.get(name)
         if not role:
             continue
-        value = body if isinstance(body, Mapping) else {**attributes, **({"content": body} if body else {})}
+        whole = body if isinstance(body, Mapping) else _read(attributes.get("gen_ai.event.content"))
+        value = whole if isinstance(whole, Mapping) else {**attributes, **({"content": body} if body else {})}
         if name == "gen_ai.choice":
-            call.output.extend(_messages([value], role))
+            call.output.extend(_messages([_choice(value)], role))
         else:
             call.input.extend(_messages([{"role": role, **value}], role))
     return call
+
+
+def _choice(value: Mapping[str, Any]) -> Mapping[str, Any]:
+    """A choice whose message, or the parts of it, may be written as JSON: an event's attributes hold no objects."""
+    message = value.get("message")
+    if not isinstance(message, str) or (read := _read(message)) is message:
+        return value
+    return {**value, "message": {"content": read} if isinstance(read, list) else read}
 
 
 def _indexed(attributes: Attributes, prefix: str, role: str) -> list[Message]:

@@ -51,10 +51,14 @@ PROMPT_KEYS: Final = tuple(DIALECTS["content"]["prompt_keys"])
 PROMPT_PREFIXES: Final = tuple(DIALECTS["content"]["prompt_prefixes"])
 COMPLETION_KEYS: Final = tuple(DIALECTS["content"]["completion_keys"])
 COMPLETION_PREFIXES: Final = tuple(DIALECTS["content"]["completion_prefixes"])
+EVENT_KEYS: Final = tuple(DIALECTS["content"]["event_keys"])
+"""The attributes that hold a prompt or a completion on an event of ``SPOKEN``, besides those that do so everywhere."""
 EVENTS: Final[Mapping[str, str]] = DIALECTS["events"]
 """The role of each event of calls (on a span, or as a log record beside it), by the event's name; empty if the event itself names the
 roles.
 """
+SPOKEN: Final = frozenset(name for name, role in EVENTS.items() if role)
+"""The events that are one message each."""
 CONVERSATION: Final[Mapping[str, Sequence[Any]]] = DIALECTS["conversation"]
 """The keys of a call's ``system``, ``input`` and ``output`` messages, in order of precedence; keys in a list are of one message."""
 INSTANT: Final = r"^(20\d\d-[01]\d-[0-3]\d[T ][0-2]\d:[0-5]\d:[0-5]\d)(?:\.(\d{1,9}))?(Z|[+-][01]\d:[0-5]\d)?$"
@@ -86,6 +90,11 @@ def is_llm(attributes: Attributes) -> bool:
 def is_content(key: str) -> bool:
     """Whether an attribute with this key holds a prompt or a completion."""
     return key in _CONTENT_KEYS or key.startswith(_CONTENT_PREFIXES)
+
+
+def is_content_of(event: str, key: str) -> bool:
+    """``is_content`` of an attribute of an event with this name."""
+    return is_content(key) or (key in EVENT_KEYS and event in SPOKEN)
 
 
 def is_kept_whole(key: str) -> bool:

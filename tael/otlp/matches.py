@@ -138,7 +138,7 @@ def _llm_content(span: Any) -> Iterator[str]:
         if genai.is_content(key) and not isinstance(value, bool | int | float):
             yield _encoded(value)
     for event in span.events:
-        yield from (value for key, value in event.attributes.items() if genai.is_content(key) and isinstance(value, str))
+        yield from (value for key, value in event.attributes.items() if genai.is_content_of(event.name, key) and isinstance(value, str))
 
 
 def _encoded(value: AttributeValue) -> str:

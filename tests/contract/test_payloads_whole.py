@@ -21,7 +21,7 @@ from tael.storage.api import SpanQuery
 from tests.support.hotnode import HotNode
 from tests.support.otlp import MemoryLog, receiver_settings
 from tests.support.query import serving
-from tests.support.storage import HotTier, open_tier
+from tests.support.storage import HotTier, of_service, open_tier, wire_span
 
 NOW_NS = time.time_ns() - 2 * HOUR_NS
 FILLER = "so it goes on and on " * 200
@@ -79,6 +79,16 @@ async def test_words_are_found_in_payloads_and_beside_them(any_tier: HotTier) ->
     assert await found("Refund GRANTED") == {1}
     assert await found("退款") == {1}
     assert await found("sha256") == await found("payload") == await found("refund granted please") == set()
+
+
+async def test_words_are_found_in_events_of_calls(any_tier: HotTier) -> None:
+    """In messages, whose attributes have names that elsewhere mean something else."""
+    call, other = wire_span(0, attributes={"gen_ai.system": "a"}), wire_span(1, attributes={"gen_ai.system": "a"})
+    call.events.add(name="gen_ai.user.message", attributes=encode_attributes({"content": "a blue whale"}))
+    other.events.add(name="log", attributes=encode_attributes({"content": "a blue whale", "message": "blue"}))
+    await any_tier.store(of_service("agent", call, other), tenant="default")
+    answer = await any_tier.reader.find_spans("default", SpanQuery(ALL_TIME, find_spans(text="Blue whale")))
+    assert [span.trace_id for span in answer.value] == [call.trace_id]
 
 
 async def test_a_hash_of_another_tenant_finds_nothing(any_tier: HotTier) -> None:

@@ -106,7 +106,10 @@ def spans() -> list[ResourceSpans]:
         groups.append(group)
     extremes = WireSpan(trace_id=b"t" * 16, span_id=b"s" * 8, start_time_unix_nano=(1 << 64) - 1, end_time_unix_nano=1 << 62)
     extremes.events.add(time_unix_nano=3)
-    return [*groups, of_service("shop", extremes)]
+    call = wire_span(50, attributes={"gen_ai.system": "a"})
+    for name, key in (("gen_ai.choice", "message"), ("a", "content"), ("gen_ai.user.message", "content"), ("a", "gen_ai.prompt")):
+        call.events.add(name=name, attributes=encode_attributes({key: TEXTS[len(call.events)]}))
+    return [*groups, of_service("shop", extremes), of_service("agent", call)]
 
 
 def records() -> list[ResourceLogs]:

@@ -193,6 +193,35 @@ def test_events_are_read_where_attributes_have_no_messages() -> None:
     assert call_messages({}, [details]).input == [QUESTION]
 
 
+@pytest.mark.parametrize(
+    "events",
+    [
+        pytest.param(
+            [("gen_ai.user.message", {"content": '[{"text": "hi"}]'}), ("gen_ai.choice", {"message": '[{"text": "hello"}]'})],
+            id="parts as JSON",
+        ),
+        pytest.param(
+            [("gen_ai.user.message", {"content": "hi"}), ("gen_ai.choice", {"message": '{"role": "assistant", "content": "hello"}'})],
+            id="a message as JSON",
+        ),
+        pytest.param([("gen_ai.user.message", {"content": "hi"}), ("gen_ai.choice", {"message": "hello"})], id="a message as text"),
+        pytest.param(
+            [
+                ("gen_ai.user.message", {"gen_ai.event.content": '{"role": "user", "content": "hi"}'}),
+                ("gen_ai.choice", {"gen_ai.event.content": '{"message": {"content": "hello"}, "index": 0}'}),
+            ],
+            id="a whole body as JSON",
+        ),
+        pytest.param(
+            [("gen_ai.content.prompt", {"gen_ai.prompt": "hi"}), ("gen_ai.content.completion", {"gen_ai.completion": "hello"})],
+            id="OpenLIT",
+        ),
+    ],
+)
+def test_events_of_a_span_have_messages_in_their_attributes(events: list[tuple[str, dict[str, Any]]]) -> None:
+    assert call_messages({}, [(name, None, attributes) for name, attributes in events]) == CallMessages([QUESTION], [ANSWER])
+
+
 @pytest.mark.parametrize("text", ["{", "[1, 2", '{"a": 1}', "[]", "null", '[{"x": {}}]', "0"])
 def test_arbitrary_attributes_lose_nothing_and_raise_nothing(text: str) -> None:
     call = call_messages({"gen_ai.prompt": text})

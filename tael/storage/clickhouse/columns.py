@@ -76,7 +76,8 @@ def _computed(prices: Prices) -> Column:
 _PROMPTS_AND_COMPLETIONS = (
     f"arrayConcat(mapValues(mapFilter((k, v) -> {llm.is_content('k')}, attributes_string)),\n"
     f"    arrayMap(v -> base64Decode(substring(v, 2)), mapValues(mapFilter((k, v) -> {llm.is_content('k')}, attributes_other))),\n"
-    f"    arrayFlatten(arrayMap(e -> mapValues(mapFilter((k, v) -> {llm.is_content('k')}, e)), events.attributes_string)))"
+    f"    arrayFlatten(arrayMap((n, e) -> mapValues(mapFilter((k, v) -> {llm.is_content_of('n', 'k')}, e)),\n"
+    "        events.name, events.attributes_string)))"
 )
 SPAN_COLUMNS: Final[dict[str, Column]] = {
     "name": Column("string", "name"),

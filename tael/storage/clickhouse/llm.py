@@ -76,6 +76,11 @@ def is_content(key: str) -> str:
     return f"({key} IN ({_listed(genai.PROMPT_KEYS + genai.COMPLETION_KEYS)}) OR {starts_with(key, genai.PROMPT_PREFIXES + genai.COMPLETION_PREFIXES)})"
 
 
+def is_content_of(event: str, key: str) -> str:
+    """The condition that ``key`` names one on an event whose name is the expression ``event``."""
+    return f"({is_content(key)} OR {key} IN ({_listed(genai.EVENT_KEYS)}) AND {event} IN ({_listed(sorted(genai.SPOKEN))}))"
+
+
 def starts_with(key: str, prefixes: Iterable[str]) -> str:
     """The condition that the SQL expression ``key`` starts with one of the prefixes."""
     return " OR ".join(f"startsWith({key}, {prefix})" for prefix in quoted(prefixes))
