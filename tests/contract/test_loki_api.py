@@ -301,7 +301,9 @@ async def test_formatting(loki: Api) -> None:
 async def test_status_endpoints(loki: Api) -> None:
     assert (await loki.json(f"{LOKI}/status/buildinfo"))["version"] == VERSION
     response: Response = await loki.get(f"{LOKI}/drilldown-limits", headers={TENANT_HEADER: "default"})
-    assert response.json()["limits"]["volume_enabled"] is True
+    limits = response.json()["limits"]
+    assert limits["volume_enabled"] is True
+    assert (limits["query_timeout"], limits["retention_period"]) == ("30s", f"{365 * 86_400}s")
     assert (await loki.get("/loki/api/v2alpha/tail")).status == 404
     for path, name in (("rules", "groups"), ("alerts", "alerts")):
         assert await loki.json(f"/loki-api/prometheus/api/v1/{path}") == {

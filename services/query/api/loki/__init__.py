@@ -16,6 +16,7 @@ def family(backend: Backend) -> Family:
     """Loki's API over one engine; served at the root too, because Grafana's experimental tail ignores the data source's path."""
     engine = LogqlEngine(backend.logs, backend.settings.logql_options)
     tail = Tail(engine, backend.turns, backend.live_logs, heartbeat_seconds=backend.settings.live_heartbeat_seconds)
-    parts = (Queries(engine, backend.turns), Streams(engine, backend.turns), Explore(engine, backend.turns), tail)
+    explore = Explore(engine, backend.turns, backend.retention, backend.settings.query_timeout_seconds)
+    parts = (Queries(engine, backend.turns), Streams(engine, backend.turns), explore, tail)
     routes: list[Route] = [route for part in parts for route in part.routes()]
     return Family(routes, prefixes=("", "/loki-api"), roots=("/loki/", "/loki-api/"), refuse=refuse_loki)

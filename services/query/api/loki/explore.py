@@ -15,7 +15,10 @@ from tael.logql.fields import Fields
 from tael.logql.parse import parse_log, parse_selector
 from tael.logql.patterns import Patterns
 from tael.logql.row import Row
+from tael.model.signals import LOGS
 from tael.model.tenant import TENANT_HEADER
+from tael.model.time import DAY_NS, NS_PER_SECOND
+from tael.runtime.retention import CurrentRetention
 from tael.storage.api import Answer
 
 MOST_FIELDS = 1000
@@ -25,10 +28,11 @@ VERSION = "3.6.0"
 
 
 class Explore:
-    """The handlers, over one engine."""
+    """The handlers, over one engine; a query may run for ``timeout_seconds``."""
 
-    def __init__(self, engine: LogqlEngine, turns: Turns) -> None:
+    def __init__(self, engine: LogqlEngine, turns: Turns, retention: CurrentRetention, timeout_seconds: float) -> None:
         self._engine, self._turns = engine, turns
+        self._retention, self._timeout_seconds = retention, timeout_seconds
 
     def routes(self) -> list[Route]:
         """Every route; readiness needs no token."""
@@ -81,7 +85,7 @@ class Explore:
         """The limits that Logs Drilldown respects; like Loki, only for requests that name a tenant."""
         if TENANT_HEADER not in request.headers:
             return refuse_loki(request, Unauthenticated("no org id"))
-        options = self._engine.options
+        options, days = self._engine.options, self._retention.read().days(tenant_of(request), LOGS)
         limits = {
             "discover_log_levels": True,
             "discover_service_name": ["service_name"],
@@ -92,8 +96,8 @@ class Explore:
             "metric_aggregation_enabled": False,
             "otlp_config": {},
             "pattern_persistence_enabled": False,
-            "query_timeout": "30s",
-            "retention_period": "0s",
+            "query_timeout": _duration(self._timeout_seconds),
+            "retention_period": _duration(days * DAY_NS / NS_PER_SECOND),
             "volume_enabled": True,
             "volume_max_series": MOST_FIELDS,
         }
@@ -108,6 +112,10 @@ class Explore:
         query = parse_log(form.text("query"))
         async with self._turns.turn("loki fields", tenant_of(request)) as turn:
             return await turn.ask(self._engine.lines(tenant_of(request), query, Wanted(bounds, lines)))
+
+
+def _duration(seconds: float) -> str:
+    return f"{max(1, round(seconds * 1000))}ms" if seconds % 1 else f"{seconds:.0f}s"
 
 
 async def _buildinfo(_: web.Request) -> web.StreamResponse:
