@@ -9,11 +9,11 @@ import numpy as np
 
 from tael.logql.ast import RangeAggregation
 from tael.logql.errors import SeriesLimit
-from tael.logql.flat_json import text_of
+from tael.logql.flat import text_of
 from tael.logql.functions import finished, per_second, shifted
 from tael.logql.levels import LEVEL, normalized
-from tael.logql.needs import Counts
 from tael.logql.pipeline import compiled_stages
+from tael.logql.plans import Plan
 from tael.logql.row import Row
 from tael.logql.samples import BYTES, Bounds, Leaf, Room
 from tael.logql.stages import Run
@@ -25,8 +25,8 @@ from tael.vectors.windows import windows
 _EXACT: Final = float(1 << 53)
 
 
-class Counted(Protocol):
-    """Lines of one stream in one slot."""
+class Group(Protocol):
+    """Lines of one stream that have in common what a plan asks for."""
 
     @property
     def labels(self) -> Labels:
@@ -48,6 +48,10 @@ class Counted(Protocol):
         """The members that they have in common, as they are written, where requested."""
         ...
 
+
+class Counted(Group, Protocol):
+    """Lines of a group in one slot."""
+
     @property
     def slot(self) -> int:
         """Which slot."""
@@ -55,7 +59,7 @@ class Counted(Protocol):
 
     @property
     def records(self) -> int:
-        """How many."""
+        """How many; with numbers that are added up, those that have one."""
         ...
 
     @property
@@ -68,7 +72,7 @@ class LinesNeeded(Exception):
     """Lines that were counted together have to be read: they failed, which shows all labels of each, or their sum is not exact."""
 
 
-def of_counts(leaf: Leaf, plan: Counts, counted: Iterable[Counted], rest: Samples, steps: Steps, bounds: Bounds, room: Room) -> Vector:
+def of_counts(leaf: Leaf, plan: Plan, counted: Iterable[Counted], rest: Samples, steps: Steps, bounds: Bounds, room: Room) -> Vector:
     """The leaf at ``steps``: the counts of a window's slots, and the lines of ``rest`` in it. Raises SeriesLimit, TooLarge and
     PipelineError, and LinesNeeded.
     """
@@ -86,24 +90,20 @@ def of_counts(leaf: Leaf, plan: Counts, counted: Iterable[Counted], rest: Sample
 
 
 def _read(
-    leaf: Leaf, plan: Counts, counted: Iterable[Counted], places: dict[Labels, int]
+    leaf: Leaf, plan: Plan, counted: Iterable[Counted], places: dict[Labels, int]
 ) -> tuple[list[int], list[int], list[tuple[int, int]]]:
-    grouping = leaf.grouping()
-    names = sorted(set(grouping.labels)) if grouping else []
     series, slots, values = [], [], []
-    sizes = leaf.aggregation.op in BYTES or plan.summed
+    sizes = leaf.aggregation.op in BYTES or plan.unwrapped
     groups: dict[tuple[Labels, str, Sequence[str]], int | None] = {}
-    runs = compiled_stages(plan.stages)
+    names, runs = names_of(leaf), compiled_stages(plan.stages)
     for part in counted:
-        # These lines are read instead, and come in ``rest``.
-        if not part.known:
+        # Lines that are not known are read instead, and come in ``rest``.
+        if not (part.known and part.records):
             continue
         group = (part.labels, part.level, part.texts)
         if group not in groups:
-            labels = dict(part.labels) | ({LEVEL: normalized(part.level)} if part.level else {})
-            labels |= {name: text_of(text) for name, text in zip(plan.members, part.texts, strict=True) if text}
-            key = tuple((name, labels[name]) for name in names if labels.get(name))
-            groups[group] = places.setdefault(key, len(places)) if _keeps(runs, labels) else None
+            labels = labels_of(plan, part)
+            groups[group] = places.setdefault(key_of(names, labels), len(places)) if keeps(runs, labels) else None
         place = groups[group]
         if place is None:
             continue
@@ -113,7 +113,24 @@ def _read(
     return series, slots, values
 
 
-def _keeps(runs: Sequence[Run], labels: Mapping[str, str]) -> bool:
+def names_of(leaf: Leaf) -> list[str]:
+    """The labels that distinguish the leaf's series, in their order."""
+    grouping = leaf.grouping()
+    return sorted(set(grouping.labels)) if grouping else []
+
+
+def labels_of(plan: Plan, group: Group) -> dict[str, str]:
+    """The labels that the lines of a group have in common."""
+    labels = dict(group.labels) | ({LEVEL: normalized(group.level)} if group.level else {})
+    return labels | {name: text_of(text) for name, text in zip(plan.members, group.texts, strict=True) if text}
+
+
+def key_of(names: Iterable[str], labels: Mapping[str, str]) -> Labels:
+    """The labels of the series of lines with these labels."""
+    return tuple((name, labels[name]) for name in names if labels.get(name))
+
+
+def keeps(runs: Sequence[Run], labels: Mapping[str, str]) -> bool:
     """Whether the stages keep lines with these labels. Raises LinesNeeded."""
     if not runs:
         return True
@@ -126,7 +143,7 @@ def _keeps(runs: Sequence[Run], labels: Mapping[str, str]) -> bool:
 
 def _windowed(
     aggregation: RangeAggregation,
-    plan: Counts,
+    plan: Plan,
     steps: Steps,
     series: list[int],
     slots: list[int],
@@ -146,7 +163,7 @@ def _windowed(
         for place in range(2):
             np.add.at(sums[place], at, np.array([pair[place] for pair in values], np.float64))
     np.cumsum(sums, axis=2, out=sums)
-    if plan.summed and np.abs(sums[0]).max(initial=0) > _EXACT:
+    if plan.unwrapped and np.abs(sums[0]).max(initial=0) > _EXACT:
         raise LinesNeeded
     ends = np.arange(steps.count) * per_step + wide
     found = sums[:, :, ends] - sums[:, :, ends - wide]

@@ -44,12 +44,13 @@ JOINED: Final = (
 """What Loki computes by shards and joins by a vector aggregation."""
 BYTES: Final = ("bytes_over_time", "bytes_rate")
 
-_CONVERSIONS: Final[dict[str, Callable[[str], float]]] = {
+CONVERSIONS: Final[dict[str, Callable[[str], float]]] = {
     "": go_float,
     "bytes": size_bytes,
     "duration": lambda text: go_duration_ns(text) / 1e9,
     "duration_seconds": lambda text: go_duration_ns(text) / 1e9,
 }
+"""What reads an unwrapped label, by the name that ``unwrap`` gives to it. They raise ValueError."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +119,13 @@ class Bounds:
     series: int = 500
     samples: int = 10_000_000
 
+    def hold(self, series: int, samples: int) -> None:
+        """Raise SeriesLimit or TooLarge where so many are too many."""
+        if series > self.series:
+            raise SeriesLimit(self.series)
+        if samples > self.samples:
+            raise TooLarge(f"the query reads more than {self.samples} samples; narrow it by stream, line filter or time range")
+
 
 def require_room(values: int, most: int) -> None:
     """Raise TooLarge where a query would hold more than ``most`` values. To be called before these are computed."""
@@ -158,7 +166,7 @@ class Extraction:
         self._runs = compiled_stages(leaf.query.stages, now_ns=now_ns)
         self._after: list[Run] = compiled_stages((), unwrap.filters if unwrap else ())
         self._unwrap = unwrap.label if unwrap else ""
-        self._convert = _CONVERSIONS[unwrap.conversion if unwrap else ""]
+        self._convert = CONVERSIONS[unwrap.conversion if unwrap else ""]
         self._bytes = leaf.aggregation.op in BYTES
         self._key = _key(leaf.grouping(), empty=leaf.keeps_empty())
         self._series = _Series()
@@ -226,10 +234,7 @@ class _Series:
             self.of, self.times_ns, self.values = [], [], []
 
     def bounded(self, bounds: Bounds) -> None:
-        if len(self.places) > bounds.series:
-            raise SeriesLimit(bounds.series)
-        if self.count > bounds.samples:
-            raise TooLarge(f"the query reads more than {bounds.samples} samples; narrow it by stream, line filter or time range")
+        bounds.hold(len(self.places), self.count)
 
     def samples(self) -> Samples:
         self.pack()

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 Floats: TypeAlias = "npt.NDArray[np.float64]"
 Longs: TypeAlias = "npt.NDArray[np.int64]"
+Serials: TypeAlias = "npt.NDArray[np.uint64]"
 Bools: TypeAlias = "npt.NDArray[np.bool_]"
 
 Labels: TypeAlias = "tuple[tuple[str, str], ...]"

@@ -18,7 +18,7 @@ from tael.errors import TooLarge
 from tael.logql.records import Entry
 from tael.model.log import LineFact, LogRecord
 from tael.model.predicate import EVERYTHING, Predicate
-from tael.model.series import Exemplar, Family, Grid, GridRequest, Labels, Matcher, Samples, Selection
+from tael.model.series import Exemplar, Family, Grid, GridRequest, Labels, Longs, Matcher, Samples, Selection, Serials
 from tael.model.span import Span
 from tael.model.span_counts import SpanCounts
 from tael.model.streams import LogStream
@@ -50,6 +50,13 @@ class TraceTooLong(TooLarge):
 
     def __init__(self, most: int) -> None:
         super().__init__("the trace is too long to be read as a whole", where="trace", accepted=f"at most {most} spans")
+
+
+class TooManyGroups(TooLarge):
+    """More than ``most`` groups: a shorter range has hardly fewer."""
+
+    def __init__(self, most: int) -> None:
+        super().__init__(f"more than {most} groups", where="query", accepted="fewer labels")
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,8 +113,9 @@ class LogCounts:
     in ``known`` without reading the line, and that satisfy ``known_if``, are counted separately from the others, with ``by_level``
     separately for each level, and separately by ``texts``: of each of these regular expressions the text of its group where it first
     matches in the body, empty where it does not. Slots are ``slot_ns`` long and begin with the range. ``sizes`` requests the bytes of
-    bodies, which are 0 otherwise; with ``summed``, a regular expression like ``texts``, the sum of the whole numbers that it finds stands
-    in their place. Streams that agree in all of ``labels`` may be counted as one, with the labels of any of them.
+    bodies, which are 0 otherwise; with ``value``, a regular expression like ``texts``, the sum of the whole numbers that it finds stands in
+    their place, and lines in which it finds none are not counted. Streams that agree in all of ``labels`` may be counted as one, with the
+    labels of any of them.
     """
 
     time_range: TimeRange
@@ -121,7 +129,7 @@ class LogCounts:
     labels: tuple[str, ...] | None = None
     known_if: Predicate = EVERYTHING
     texts: tuple[str, ...] = ()
-    summed: str = ""
+    value: str = ""
 
 
 class LogCount(NamedTuple):
@@ -137,6 +145,22 @@ class LogCount(NamedTuple):
     records: int
     bytes: int
     texts: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class LogValues:
+    """The lines of a group, the first fields as in ``LogCount``: when they were, their serials, and the text that ``LogCounts.value`` finds
+    in each, ``words[places[i]]``. Lines without one are left out, and of a group that is not ``known`` all are.
+    """
+
+    labels: Labels
+    known: bool
+    level: str
+    texts: tuple[str, ...]
+    times_ns: Longs
+    serials: Serials
+    words: Sequence[str]
+    places: Longs
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,6 +236,14 @@ class LogReader(Protocol):
         """The groups and slots that have records, in no particular order; several rows of the same group and slot are possible, and add up.
 
         Raises TooLarge beyond ``max_rows``.
+        """
+        ...
+
+    async def read_values(self, tenant: str, counts: LogCounts, max_rows: int) -> Answer[list[LogValues]]:
+        """The groups of ``count_logs`` without slots, with the value of each line.
+
+        Raises TooManyGroups beyond ``max_rows``, and TooLarge where the values take more memory than a shard gives to one answer: those of
+        a shorter range may fit.
         """
         ...
 

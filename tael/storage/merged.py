@@ -17,6 +17,7 @@ from tael.storage.api import (
     LogCounts,
     LogQuery,
     LogReader,
+    LogValues,
     ServiceStats,
     SpanCountReader,
     SpanQuery,
@@ -107,6 +108,11 @@ class MergedLogs(Merged[LogReader]):
     async def count_logs(self, tenant: str, counts: LogCounts, max_rows: int) -> Answer[list[LogCount]]:
         """See LogReader."""
         gathered = await self._gather.ask(lambda reader: reader.count_logs(tenant, counts, max_rows))
+        return Answer([row for rows in gathered.values for row in rows], gathered.missing)
+
+    async def read_values(self, tenant: str, counts: LogCounts, max_rows: int) -> Answer[list[LogValues]]:
+        """See LogReader."""
+        gathered = await self._gather.ask(lambda reader: reader.read_values(tenant, counts, max_rows))
         return Answer([row for rows in gathered.values for row in rows], gathered.missing)
 
     async def list_streams(self, tenant: str, selection: Selection, limit: int) -> Answer[list[LogStream]]:

@@ -50,6 +50,9 @@ class Stalled:
     async def read_lines(self, *_: Any) -> Any:
         raise TimeoutError
 
+    async def read_values(self, *_: Any) -> Any:
+        raise TimeoutError
+
     async def count_logs(self, *_: Any) -> Any:
         raise TimeoutError
 

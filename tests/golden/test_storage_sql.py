@@ -12,7 +12,7 @@ import pytest
 
 from tael.logql.ast import Filtered, TextFilter
 from tael.logql.ast import LogQuery as LogLines
-from tael.logql.flat_json import known_if, pattern_of
+from tael.logql.flat import JSON, LOGFMT
 from tael.logql.needs import wanted
 from tael.model.series import GridRequest, Matcher, Selection
 from tael.model.time import ALL_TIME, TimeRange
@@ -52,7 +52,7 @@ ANY_METRIC = replace(UP, matchers=(Matcher("__name__", "=~", "u.*"), Matcher("jo
 COUNTED = LogCounts(
     HOUR, streams=(Matcher("k8s_pod_name", "=~", "cart-.+"),), known=("labels", "level"), slot_ns=60_000_000_000, by_level=True, sizes=True
 )
-OF_MEMBERS = LogCounts(HOUR, known=("level",), by_stream=False, known_if=known_if(("status",)), texts=(pattern_of("status"),))
+OF_MEMBERS = LogCounts(HOUR, known=("level",), by_stream=False, known_if=JSON.known_if(("status",)), texts=(JSON.pattern_of("status"),))
 LEVELS = (Matcher("detected_level", "=~", "err.*|odd"), Matcher("detected_level", "!=", "fatal"))
 OF_LEVELS = wanted(LogLines((), tuple(Filtered(TextFilter(matcher)) for matcher in LEVELS)))
 CUT = Begun(frozenset(("1234",)), source_of_words("tael", HOUR))
@@ -122,7 +122,8 @@ CASES |= {
     "log_line_level": log_lines.level() + "\n",
     "logs_counted": shown(log_query_builder.count(HOT, "t1", COUNTED, HOUR, 9)),
     "logs_counted_of_members": shown(log_query_builder.count(HOT, "t1", OF_MEMBERS, HOUR, 9)),
-    "logs_summed_of_members": shown(log_query_builder.count(HOT, "t1", replace(OF_MEMBERS, summed=pattern_of("took_ms")), HOUR, 9)),
+    "logs_summed_of_members": shown(log_query_builder.count(HOT, "t1", replace(OF_MEMBERS, value=JSON.pattern_of("took_ms")), HOUR, 9)),
+    "logs_values_of_members": shown(log_query_builder.read_values(HOT, "t1", replace(OF_MEMBERS, value=LOGFMT.pattern_of("took_ms")), 9)),
     "logs_of_unknown_members": shown(
         log_query_builder.find_keys(HOT, "t1", LogQuery(HOUR, unknown=("level",), known_if=OF_MEMBERS.known_if))
     ),

@@ -14,9 +14,9 @@ from opentelemetry.proto.logs.v1.logs_pb2 import ResourceLogs
 from services.query.logql.engine import LogqlEngine, LogqlOptions, Wanted
 from tael.logql.ast import LogQuery
 from tael.logql.evaluate import leaves
-from tael.logql.needs import counts
 from tael.logql.parse import parse
 from tael.logql.pipeline import Pipeline
+from tael.logql.plans import counts
 from tael.logql.records import entry
 from tael.logql.stages.label_filter import condition
 from tael.model.attributes import AttributeValue

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Sequence
 
+import numpy as np
+
 from tael.errors import TooLarge
 from tael.logql.records import Entry, entry, text_of
 from tael.logql.stages.label_filter import condition
@@ -16,7 +18,7 @@ from tael.model.streams import LogStream
 from tael.model.tenant import DEFAULT_TENANT
 from tael.model.time import NS_PER_MS, TimeRange, signed_ns
 from tael.otlp.matches import log_test
-from tael.storage.api import Answer, LogCount, LogCounts, LogCursor, LogQuery
+from tael.storage.api import Answer, LogCount, LogCounts, LogCursor, LogQuery, LogValues, TooManyGroups
 from tael.storage.merge import add_streams, log_order
 
 
@@ -61,6 +63,30 @@ class MemoryLogs:
                 for record in found
             ]
         )
+
+    async def read_values(self, tenant: str, counts: LogCounts, max_rows: int) -> Answer[list[LogValues]]:
+        """See LogReader; each record is a group of its own."""
+        query = LogQuery(counts.time_range, counts.predicate, streams=counts.streams)
+        found = []
+        for record in self.records:
+            if tenant == DEFAULT_TENANT and _matches(record, query):
+                body, known = text_of(record.body), log_test(counts.known_if)(record)
+                words = [word for word in (_found(counts.value, body),) if known and word]
+                found.append(
+                    LogValues(
+                        record.stream if counts.by_stream else (),
+                        known,
+                        entry(record).metadata["detected_level"] if counts.by_level else "",
+                        tuple(_found(pattern, body) if known else "" for pattern in counts.texts),
+                        np.array([record.timestamp_ns] * len(words), np.int64),
+                        np.array([record.serial] * len(words), np.uint64),
+                        words,
+                        np.zeros(len(words), np.int64),
+                    )
+                )
+        if len(found) > max_rows:
+            raise TooManyGroups(max_rows)
+        return Answer(found)
 
     async def list_streams(self, tenant: str, selection: Selection, limit: int) -> Answer[list[LogStream]]:
         """See LogReader; counts are for the range only."""

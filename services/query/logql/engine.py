@@ -16,21 +16,22 @@ from tael.logql.ast import LogQuery as LineQuery
 from tael.logql.ast import Metric
 from tael.logql.counted import LinesNeeded, of_counts
 from tael.logql.evaluate import Value, leaves
-from tael.logql.flat_json import pattern_of
 from tael.logql.functions import of_samples, shifted
-from tael.logql.needs import Counts, counts, decided, wanted
+from tael.logql.needs import decided, wanted
 from tael.logql.pipeline import Pipeline
+from tael.logql.plans import Plan, counts, values
 from tael.logql.reads import labels_told_apart
 from tael.logql.records import Entry
 from tael.logql.row import Row
 from tael.logql.samples import BYTES, AllLabelsNeeded, Bounds, Extraction, Leaf, Room
 from tael.logql.selected import selected
 from tael.logql.sizes import ChunkSize
+from tael.logql.valued import samples_of
 from tael.model.predicate import EVERYTHING, NOTHING, all_of
 from tael.model.series import Labels, Matcher, Samples, Selection
 from tael.model.time import NS_PER_MS, TimeRange
 from tael.runtime.tasks import together
-from tael.storage.api import Answer, LogCount, LogCounts, LogQuery, LogReader
+from tael.storage.api import Answer, LogCount, LogCounts, LogQuery, LogReader, LogValues, TooManyGroups
 from tael.vectors.values import Steps, Vector
 
 Request = TypeVar("Request", LogQuery, LogCounts)
@@ -173,36 +174,30 @@ class LogqlEngine:
         return Answer([Stream(dict(labels), 0, size.bytes) for labels, size in sizes.items()], tuple(pages.missing))
 
     async def _leaf(self, tenant: str, leaf: Leaf, steps: Steps, room: Room) -> Answer[Vector]:
-        if self.options.push and (plan := counts(leaf, steps)) is not None:
+        counted = counts(leaf, steps) if self.options.push else None
+        if self.options.push and (plan := values(leaf)) is not None:
             try:
-                return await self._counted(tenant, leaf, steps, room, plan)
+                return await self._valued(tenant, leaf, steps, room, plan, in_parts=counted is None)
+            except LinesNeeded:
+                counted = None
+            except TooLarge:
+                # Sums take less room, and are exact where the numbers are whole.
+                if counted is None:
+                    raise
+        if counted is not None:
+            try:
+                return await self._counted(tenant, leaf, steps, room, counted)
             except (TooLarge, LinesNeeded):
                 # A member may have many values, of which what is read line by line makes fewer series, or a better error.
-                if not plan.members:
+                if not counted.members:
                     raise
         samples = await self._samples(tenant, leaf, LogQuery(_range_of(leaf, steps), wanted(leaf.query)))
         room.take(len(samples.value.labels) * steps.count)
         return Answer(await in_thread(lambda _: of_samples(leaf.aggregation, samples.value, steps)), samples.missing)
 
-    async def _counted(self, tenant: str, leaf: Leaf, steps: Steps, room: Room, plan: Counts) -> Answer[Vector]:
-        sizes = leaf.aggregation.op in BYTES
-        time_range, matchers = _range_of(leaf, steps), leaf.query.matchers
-        request = _resolved(
-            LogCounts(
-                time_range,
-                plan.predicate,
-                matchers,
-                plan.known,
-                slot_ns=plan.slot_ns,
-                by_level=plan.by_level,
-                sizes=sizes,
-                by_stream=plan.by_stream,
-                labels=plan.labels,
-                known_if=plan.known_if,
-                texts=tuple(map(pattern_of, plan.members)),
-                summed=pattern_of(plan.summed) if plan.summed else "",
-            )
-        )
+    async def _counted(self, tenant: str, leaf: Leaf, steps: Steps, room: Room, plan: Plan) -> Answer[Vector]:
+        time_range = _range_of(leaf, steps)
+        request = _requested(leaf, plan, time_range)
         counted: Answer[list[LogCount]] = Answer([])
         if plan.predicate != NOTHING:
             counted = await self.reader.count_logs(tenant, request, MAX_GROUPS)
@@ -211,6 +206,39 @@ class LogqlEngine:
         rest = await self._samples(tenant, leaf, LogQuery(time_range, left, unknown=plan.known, known_if=plan.known_if))
         vector = await in_thread(lambda _: of_counts(leaf, plan, counted.value, rest.value, steps, self.options.bounds, room))
         return Answer(vector, (*counted.missing, *rest.missing))
+
+    async def _valued(self, tenant: str, leaf: Leaf, steps: Steps, room: Room, plan: Plan, *, in_parts: bool) -> Answer[Vector]:
+        time_range = _range_of(leaf, steps)
+        read: Answer[list[LogValues]] = Answer([])
+        if plan.predicate != NOTHING:
+            read = await self._values(tenant, _requested(leaf, plan, time_range), in_parts=in_parts)
+        left = NOTHING if all(group.known for group in read.value) else plan.predicate
+        rest = await self._samples(tenant, leaf, LogQuery(time_range, left, unknown=plan.known, known_if=plan.known_if))
+        samples = await in_thread(lambda _: samples_of(leaf, plan, read.value, rest.value, self.options.bounds))
+        room.take(len(samples.labels) * steps.count)
+        vector = await in_thread(lambda _: of_samples(leaf.aggregation, samples, steps))
+        return Answer(vector, (*read.missing, *rest.missing))
+
+    async def _values(self, tenant: str, request: LogCounts, *, in_parts: bool) -> Answer[list[LogValues]]:
+        """The values of the lines; with ``in_parts``, of parts of the range where all are too many for one answer of a shard."""
+        parts, found = [request.time_range], list[LogValues]()
+        missing: dict[str, None] = {}
+        while parts:
+            part = parts.pop()
+            try:
+                answer = await self.reader.read_values(tenant, replace(request, time_range=part), MAX_GROUPS)
+            except TooManyGroups:
+                raise LinesNeeded from None
+            except TooLarge:
+                middle = (part.start_ns + part.end_ns) // 2
+                if middle == part.start_ns or not in_parts:
+                    raise
+                parts += [TimeRange(middle, part.end_ns), TimeRange(part.start_ns, middle)]
+                continue
+            found += answer.value
+            missing |= dict.fromkeys(answer.missing)
+            self.options.bounds.hold(0, sum(len(group.places) for group in found))
+        return Answer(found, tuple(missing))
 
     async def _samples(self, tenant: str, leaf: Leaf, query: LogQuery) -> Answer[Samples]:
         """The samples of the lines of ``query`` in the leaf's streams."""
@@ -268,6 +296,26 @@ def _resolved(request: Request) -> Request:
     # NOTHING stays what it is: nothing is read then.
     predicate = request.predicate if request.predicate == NOTHING else all_of((request.predicate, pushed))
     return replace(request, streams=streams, predicate=predicate)
+
+
+def _requested(leaf: Leaf, plan: Plan, time_range: TimeRange) -> LogCounts:
+    """What a shard is asked for by a plan."""
+    return _resolved(
+        LogCounts(
+            time_range,
+            plan.predicate,
+            leaf.query.matchers,
+            plan.known,
+            slot_ns=plan.slot_ns,
+            by_level=plan.by_level,
+            sizes=leaf.aggregation.op in BYTES,
+            by_stream=plan.by_stream,
+            labels=plan.labels,
+            known_if=plan.known_if,
+            texts=plan.patterns,
+            value=plan.value_pattern,
+        )
+    )
 
 
 def _range_of(leaf: Leaf, steps: Steps) -> TimeRange:

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Final
 
 from tael.cold.files import hour_of
 from tael.model.log import LineFact
@@ -70,20 +70,42 @@ def count(source: Source, tenant: str, counts: LogCounts, within: TimeRange, lim
     """Rows of stream, whether all of ``counts.known`` is known, level, slot, number of records and bytes of bodies, for the part ``within``
     of the range. ``begun`` is as in ``page``.
     """
+    size = "sum(body.size)" if counts.sizes else "0"
+    if counts.value:
+        return _grouped(
+            source, tenant, counts, within, limit, begun, f"countIf(NOT known OR {_VALUE} != '')", f"sumIf(toInt64OrZero({_VALUE}), known)"
+        )
+    return _grouped(source, tenant, counts, within, limit, begun, "count()", size)
+
+
+def read_values(source: Source, tenant: str, counts: LogCounts, limit: int, begun: Begun | None = None) -> Statement:
+    """Rows of stream, whether all of ``counts.known`` is known, level, 0, and of the lines that have a value their instants, serials and
+    values. ``begun`` is as in ``page``.
+    """
+    held = f"known AND {_VALUE} != ''"
+    columns = (f"groupArrayIf(toUnixTimestamp64Nano(timestamp), {held})", f"groupArrayIf(serial, {held})")
+    # Written once each in the answer, and read once.
+    values = f"CAST(groupArrayIf({_VALUE}, {held}), 'Array(LowCardinality(String))')"
+    return _grouped(source, tenant, replace(counts, slot_ns=0), counts.time_range, limit, begun, *columns, values)
+
+
+_VALUE: Final = "extract(body, {value:String})"
+
+
+def _grouped(
+    source: Source, tenant: str, counts: LogCounts, within: TimeRange, limit: int, begun: Begun | None, *aggregates: str
+) -> Statement:
+    """``aggregates`` of each group, behind the columns that ``counted_groups`` names and before the texts."""
     where = Conditions(tenant)
     where.within("timestamp", within)
     where.satisfy(counts.predicate, log_columns(indexed=source.in_table("logs", within), begun=begun))
     service = _of_streams(where, source, tenant, replace(counts, time_range=within))
-    size = "sum(body.size)" if counts.sizes else "0"
-    if counts.summed:
-        size = "sumIf(toInt64OrZero(extract(body, {summed:String})), known)"
-        where.parameters["summed"] = counts.summed
     groups = counted_groups(counts, "toUnixTimestamp64Nano(timestamp)", where.parameters)
     texts = {f"text_{place}": pattern for place, pattern in enumerate(counts.texts)}
-    where.parameters |= {"limit": limit, **texts}
-    found = "".join(f", if(known, extract(body, {{{name}:String}}), '') AS {name}" for name in texts)
+    where.parameters |= {"limit": limit, **texts} | ({"value": counts.value} if counts.value else {})
+    found = [f"if(known, extract(body, {{{name}:String}}), '') AS {name}" for name in texts]
     sql = (
-        f"SELECT {groups}, count(), {size}{found}\n"
+        f"SELECT {', '.join((groups, *aggregates, *found))}\n"
         f"FROM {source.rows('logs', tenant, within, service=service)}\nWHERE {where}\n"
         f"GROUP BY {', '.join(('own_stream', 'known', 'severity', 'slot_number', *texts))}\nLIMIT {{limit:UInt64}}"
     )

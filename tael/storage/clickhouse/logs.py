@@ -15,8 +15,8 @@ from tael.model.predicate import EVERYTHING
 from tael.model.series import Labels, Selection
 from tael.model.streams import LogStream
 from tael.model.time import TimeRange, signed_ns
-from tael.storage.api import MAX_FIND_LIMIT, Answer, LogCount, LogCounts, LogCursor, LogQuery
-from tael.storage.clickhouse import lacking, log_minutes, log_query_builder, log_rows, log_streams, needles, rows
+from tael.storage.api import MAX_FIND_LIMIT, Answer, LogCount, LogCounts, LogCursor, LogQuery, LogValues, TooManyGroups
+from tael.storage.clickhouse import lacking, log_minutes, log_query_builder, log_rows, log_streams, log_values, needles, rows
 from tael.storage.clickhouse.client import QUERY_LIMITS, ROWS_LIMITS, SMALL_LIMITS, ClickHouse, Limits
 from tael.storage.clickhouse.conditions import Statement, bounded
 from tael.storage.clickhouse.log_entries import LineColumns
@@ -83,10 +83,13 @@ class ClickHouseLogs:
         return in_place and (many or bool(log_query_builder.service_of(query)))
 
     async def _entries(self, statement: Statement, columns: LineColumns, limits: Limits = _LINE_LIMITS) -> list[Entry]:
-        body = await lacking.answered(
+        return await asyncio.to_thread(columns.entries, await self._native(statement, limits))
+
+    async def _native(self, statement: Statement, limits: Limits = _LINE_LIMITS) -> bytes:
+        """The answer in the Native format, of which a page's bytes may be taken at most."""
+        return await lacking.answered(
             lambda sql: self._clickhouse.native(sql, statement.parameters, limits, self._line_settings), statement.sql, _INSTEAD
         )
-        return await asyncio.to_thread(columns.entries, body)
 
     async def _keys(self, tenant: str, query: LogQuery) -> list[LogKey]:
         """The keys of a page. Windows come in its order, so one that is full needs no later window."""
@@ -160,6 +163,15 @@ class ClickHouseLogs:
                 for stream, known, level, slot, count, size, *texts in found
             ]
         )
+
+    async def read_values(self, tenant: str, counts: LogCounts, max_rows: int) -> Answer[list[LogValues]]:
+        """See LogReader."""
+        statement = log_query_builder.read_values(self._source, tenant, counts, max_rows + 1, await self._begun(counts))
+        found = await asyncio.to_thread(log_values.groups, await self._native(statement))
+        if len(found) > max_rows:
+            raise TooManyGroups(max_rows)
+        labels = await self._labels(tenant, counts) if counts.by_stream and found else {}
+        return Answer([group.of(labels.get(group.stream, ())) for group in found])
 
     async def _counted(self, tenant: str, counts: LogCounts, max_rows: int) -> list[Sequence[Any]]:
         """Count from minutes, and from rows at both ends that are not whole minutes; only from rows if the minutes are incomplete."""
