@@ -18,7 +18,7 @@ from tael.storage.clickhouse.client import ClickHouse
 from tael.storage.clickhouse.schema import ClickHouseSchema, read_migrations
 from tael.storage.clickhouse.writer import ClickHouseWriter
 from tests.contract.test_frozen_clickhouse import body
-from tests.support.databases import MakeNode
+from tests.support.databases import MIGRATED, MakeNode
 from tests.support.hotnode import HotNode
 from tests.support.nats import NatsServer
 from tests.support.writing import open_cluster
@@ -65,14 +65,16 @@ async def test_tables_that_are_lost_are_made_again(shard: tuple[HotNode, ClickHo
     await migrations.close()
 
 
-async def test_a_look_tells_lost_from_away_and_from_newer(shard: tuple[HotNode, ClickHouse]) -> None:
-    node, clickhouse = shard
+async def test_a_look_tells_lost_from_away_and_from_newer(migrated_nodes: MakeNode) -> None:
+    node = migrated_nodes()
+    clickhouse, empty = ClickHouse(node.url, MIGRATED), ClickHouse(node.url, "lost")
     schema = ClickHouseSchema(clickhouse)
-    assert not await schema.is_migrated()
-    await schema.migrate()
+    assert not await ClickHouseSchema(empty).is_migrated()
     assert await schema.is_migrated()
     with pytest.raises(Rejected, match="run a newer tael"):
         await ClickHouseSchema(clickhouse, migrations=read_migrations()[:-1]).is_migrated()
     node.kill(signal.SIGKILL)
     with pytest.raises(Unavailable):
         await schema.is_migrated()
+    await clickhouse.close()
+    await empty.close()

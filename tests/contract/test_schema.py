@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
 from dataclasses import replace
 
 import pytest
 
 from tael.errors import Rejected, Unavailable
+from tael.storage.clickhouse.client import ClickHouse
 from tael.storage.clickhouse.schema import ClickHouseSchema, Migration, read_migrations
 from tael.storage.partitions import PartitionSize
 from tests.contract.test_span_inserts import rows_of
+from tests.support.databases import new_database
 from tests.support.hotnode import HotNode
 from tests.support.storage import START_NS, of_service, open_tier, wire_span
 
@@ -29,26 +32,34 @@ async def test_migrations_run_once_and_can_be_resumed(shared_hot_node: HotNode) 
         assert await rows_of(clickhouse, "spans") == 2
 
 
-async def test_a_broken_migration_is_not_recorded(shared_hot_node: HotNode) -> None:
+@pytest.fixture
+async def bare(shared_hot_node: HotNode) -> AsyncIterator[ClickHouse]:
+    """A database of the test's own that nothing is in."""
+    clickhouse = ClickHouse(shared_hot_node.url, new_database(), shared_hot_node.user, shared_hot_node.password)
+    yield clickhouse
+    await clickhouse.command(f"DROP DATABASE {clickhouse.database} SYNC")
+    await clickhouse.close()
+
+
+FIRST = Migration(1, "0001_first", ("CREATE TABLE IF NOT EXISTS {{database}}.first (x Int8) ENGINE = {{engine}} ORDER BY x",))
+
+
+async def test_a_broken_migration_is_not_recorded(bare: ClickHouse) -> None:
     """What ran before it stays, and it is tried again."""
-    async with open_tier([shared_hot_node]) as tier:
-        (clickhouse,) = tier.clickhouses
-        good = Migration(90, "0090_good", ("CREATE TABLE IF NOT EXISTS {{database}}.extra (x Int8) ENGINE = {{engine}} ORDER BY x",))
-        bad = Migration(91, "0091_bad", (good.statements[0], "CREATE NONSENSE"))
-        with pytest.raises(Unavailable, match="NONSENSE"):
-            await ClickHouseSchema(clickhouse, migrations=[*read_migrations(), good, bad]).migrate()
-        mended = replace(bad, statements=good.statements)
-        assert await ClickHouseSchema(clickhouse, migrations=[*read_migrations(), good, mended]).migrate() == ["0091_bad"]
+    good = Migration(90, "0090_good", ("CREATE TABLE IF NOT EXISTS {{database}}.extra (x Int8) ENGINE = {{engine}} ORDER BY x",))
+    bad = Migration(91, "0091_bad", (good.statements[0], "CREATE NONSENSE"))
+    with pytest.raises(Unavailable, match="NONSENSE"):
+        await ClickHouseSchema(bare, migrations=[FIRST, good, bad]).migrate()
+    mended = replace(bad, statements=good.statements)
+    assert await ClickHouseSchema(bare, migrations=[FIRST, good, mended]).migrate() == ["0091_bad"]
 
 
-async def test_a_newer_schema_is_refused(shared_hot_node: HotNode) -> None:
+async def test_a_newer_schema_is_refused(bare: ClickHouse) -> None:
     """A program must not write to tables that it does not know."""
-    async with open_tier([shared_hot_node]) as tier:
-        (clickhouse,) = tier.clickhouses
-        newer = Migration(99, "0099_tomorrow", ("SELECT 1",))
-        assert await ClickHouseSchema(clickhouse, migrations=[*read_migrations(), newer]).migrate() == ["0099_tomorrow"]
-        with pytest.raises(Rejected, match="99"):
-            await ClickHouseSchema(clickhouse).migrate()
+    newer = Migration(99, "0099_tomorrow", ("SELECT 1",))
+    assert await ClickHouseSchema(bare, migrations=[FIRST, newer]).migrate() == ["0001_first", "0099_tomorrow"]
+    with pytest.raises(Rejected, match="99"):
+        await ClickHouseSchema(bare, migrations=[FIRST]).migrate()
 
 
 async def test_partitions_are_hours_that_can_be_dropped(shared_hot_node: HotNode) -> None:

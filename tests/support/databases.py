@@ -1,10 +1,13 @@
 """Databases for tests, each with every table and without a row. To migrate one takes seconds: those of a shared node are emptied and used
-again, and a node of a test's own may begin with a copy of one.
+again, and a node begins with a copy of one.
 """
 
 from __future__ import annotations
 
 import asyncio
+import fcntl
+import os
+import pickle
 import secrets
 import shutil
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
@@ -12,7 +15,7 @@ from contextlib import ExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 from itertools import count
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import pytest
 
@@ -20,11 +23,12 @@ from tael.errors import Retryable
 from tael.storage.clickhouse.client import ClickHouse
 from tael.storage.clickhouse.schema import ClickHouseSchema
 from tests.support.hotnode import HotNode
+from tests.support.objects import object_settings
 
 C = TypeVar("C", bound=ClickHouse)
 MakeNode = Callable[..., HotNode]
 MIGRATED = "t_migrated"
-"""The database that a node of ``migrated_nodes`` begins with."""
+"""The database that a node begins with."""
 
 
 def new_database() -> str:
@@ -114,36 +118,64 @@ async def _empty(clickhouse: ClickHouse, kept: _Migrated) -> None:
         await clickhouse.command(f"INSERT INTO {clickhouse.database}.tael_known_references SELECT 'empty', now64(9)")  # as migrated
 
 
-@pytest.fixture(scope="session")
-def migrated_directory(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, _Migrated]:
+@dataclass(frozen=True)
+class Template:
     """The directory of a hot node that has made the tables of MIGRATED, and has stopped."""
 
-    async def migrate(node: HotNode) -> _Migrated:
-        clickhouse = ClickHouse(node.url, MIGRATED, node.user, node.password)
-        try:
-            return await _migrate(clickhouse)
-        finally:
-            await clickhouse.close()
+    directory: Path
+    kept: _Migrated
 
-    directory = tmp_path_factory.mktemp("migrated") / "hot"
-    with HotNode(directory) as node:
-        kept = asyncio.run(migrate(node))
-        node.stop()
-    return directory, kept
+    def node(self, directory: Path, **options: Any) -> HotNode:
+        """A hot node, not started yet, over a copy of it; ``options`` are HotNode's own."""
+        shutil.copytree(self.directory, directory, symlinks=True)
+        node = HotNode(directory, **options)
+        _idle[node.url] = [self.kept]
+        return node
+
+
+async def _made(node: HotNode) -> _Migrated:
+    clickhouse = ClickHouse(node.url, MIGRATED, node.user, node.password)
+    try:
+        return await _migrate(clickhouse)
+    finally:
+        await clickhouse.close()
+
+
+@pytest.fixture(scope="session")
+def template(tmp_path_factory: pytest.TempPathFactory) -> Template:
+    """Made once by the first of the processes that tests run in: each has a directory in that of the whole run."""
+    own = tmp_path_factory.getbasetemp()
+    directory = (own.parent if "PYTEST_XDIST_WORKER" in os.environ else own) / "migrated"
+    directory.mkdir(exist_ok=True)
+    hot, kept = directory / "hot", directory / "kept"
+    with (directory / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not kept.exists():
+            shutil.rmtree(hot, ignore_errors=True)  # of a process that died
+            with HotNode(hot) as node:
+                made = asyncio.run(_made(node))
+                node.stop()
+            kept.write_bytes(pickle.dumps(made))
+        return Template(hot, pickle.loads(kept.read_bytes()))  # noqa: S301  # what was written here
 
 
 @pytest.fixture
-def migrated_nodes(tmp_path: Path, migrated_directory: tuple[Path, _Migrated]) -> Iterator[MakeNode]:
+def migrated_nodes(tmp_path: Path, template: Template) -> Iterator[MakeNode]:
     """``hot_nodes`` that have the tables of MIGRATED, which is the first database that ``empty_shard`` takes."""
-    directory, kept = migrated_directory
     numbers = count()
     with ExitStack() as nodes:
+        yield lambda **options: nodes.enter_context(template.node(tmp_path / f"migrated{next(numbers)}", **options))
 
-        def make(**options: object) -> HotNode:
-            place = tmp_path / f"migrated{next(numbers)}"
-            shutil.copytree(directory, place, symlinks=True)
-            node = nodes.enter_context(HotNode(place, **options))  # type: ignore[arg-type]  # HotNode's own options
-            _idle[node.url] = [kept]
-            return node
 
-        yield make
+@pytest.fixture(scope="session")
+def shared_hot_node(tmp_path_factory: pytest.TempPathFactory, template: Template) -> Iterator[HotNode]:
+    """One hot node for the whole run: use a database of your own in it."""
+    with template.node(tmp_path_factory.mktemp("hotnode") / "hot", environment=object_settings()) as node:
+        yield node
+
+
+@pytest.fixture(scope="session")
+def second_hot_node(tmp_path_factory: pytest.TempPathFactory, template: Template) -> Iterator[HotNode]:
+    """Another hot node for the whole run, for tests of two shards."""
+    with template.node(tmp_path_factory.mktemp("hotnode") / "second", environment=object_settings()) as node:
+        yield node

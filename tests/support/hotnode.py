@@ -5,8 +5,8 @@
         with HotNode(tmp_path / "hot") as node:
             yield node
 
-``hot_nodes`` is a fixture factory of function scope, ``shared_hot_node`` one node for the whole run. ``clickhouse`` is what the battery
-of capabilities runs against: the shared hot node and, when ``TAEL_TEST_CLICKHOUSE_URL`` (http://user:password@host:port) is set, that
+``hot_nodes`` is a fixture factory of function scope. ``clickhouse`` is what the battery of capabilities runs against: the shared hot node
+(tests/support/databases.py) and, when ``TAEL_TEST_CLICKHOUSE_URL`` (http://user:password@host:port) is set, that
 server too. Where the two are known to differ, a test says so by a name of ``DIFFERENCES``.
 """
 
@@ -30,7 +30,6 @@ from urllib.parse import urlencode, urlsplit
 import pytest
 import urllib3
 
-from tests.support.objects import object_settings
 from tests.support.ports import free_port
 
 _START_SECONDS = 90.0
@@ -148,13 +147,6 @@ def hot_nodes(tmp_path: Path) -> Iterator[Callable[..., HotNode]]:
     yield make
     for node in nodes:
         node.__exit__(None, None, None)
-
-
-@pytest.fixture(scope="session")
-def shared_hot_node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[HotNode]:
-    """One hot node for the whole run: use a database of your own in it."""
-    with HotNode(tmp_path_factory.mktemp("hotnode") / "hot", environment=object_settings()) as node:
-        yield node
 
 
 DIFFERENCES = {

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import secrets
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 from typing import Any, Literal, TypeVar
@@ -53,7 +53,6 @@ from tael.wal.payloads import Wanted, bodies
 from tests.support.cold import Cold
 from tests.support.databases import empty_shard
 from tests.support.hotnode import HotNode
-from tests.support.objects import object_settings
 
 R = TypeVar("R")
 START_NS = 1_790_000_000_000_000_000
@@ -260,13 +259,6 @@ async def open_tier(nodes: list[HotNode], *, tiering: Tiering = "hot", deadline_
         yield HotTier(
             clickhouses, Cold(clickhouses) if tiering != "hot" else None, mixed=tiering == "mixed", deadline_seconds=deadline_seconds
         )
-
-
-@pytest.fixture(scope="session")
-def second_hot_node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[HotNode]:
-    """Another hot node for the whole run, for tests of two shards."""
-    with HotNode(tmp_path_factory.mktemp("hotnode") / "second", environment=object_settings()) as node:
-        yield node
 
 
 COMPOSITIONS: Mapping[str, tuple[int, Tiering]] = {
