@@ -119,7 +119,7 @@ def _span_id(number: int) -> bytes:
 def _microseconds(value: Any, where: str) -> int:
     number = _whole(value, where)
     if not 0 <= number < _MAX_US:
-        raise Rejected("not a timestamp", where=where, accepted="microseconds")
+        raise Rejected("not a number of microseconds", where=where, accepted="a whole number from 0 on")
     return number
 
 
@@ -127,7 +127,7 @@ def _whole(value: Any, where: str) -> int:
     if value is None:
         return 0
     if not isinstance(value, int):
-        raise Rejected("not an integer", where=where, accepted="an integer")
+        raise Rejected("not an integer", where=where)
     return value
 
 
@@ -135,13 +135,13 @@ def _text(value: Any, where: str) -> str:
     if value is None:
         return ""
     if not isinstance(value, bytes):
-        raise Rejected("not a string", where=where, accepted="text")
+        raise Rejected("not a string", where=where)
     return value.decode(errors="replace")
 
 
 def _struct(value: Any, where: str) -> Fields:
     if not isinstance(value, dict):
-        raise Rejected("not a struct", where=where, accepted="a struct")
+        raise Rejected("not a struct", where=where)
     return value
 
 
@@ -149,5 +149,5 @@ def _list(value: Any, where: str) -> list[Any]:
     if value is None:
         return []
     if not isinstance(value, list):
-        raise Rejected("not a list", where=where, accepted="a list")
+        raise Rejected("not a list", where=where)
     return value

@@ -35,5 +35,5 @@ class Translated(Generic[M]):
 
     def explain(self) -> str:
         """What was left out, as one line; empty when nothing was."""
-        reasons = [f"{reason} ({count})" for reason, count in self.left_out.most_common(_MAX_REASONS)]
+        reasons = [f"{count} left out: {reason}" for reason, count in self.left_out.most_common(_MAX_REASONS)]
         return "; ".join(reasons + (["…"] if len(self.left_out) > _MAX_REASONS else []))

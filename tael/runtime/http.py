@@ -100,7 +100,7 @@ def refuse(request: web.Request, error: Exception, describe: Describe) -> web.Re
         response = describe(405, f"{request.method} is not allowed here (accepted: {', '.join(sorted(error.allowed_methods))})")
         response.headers["Allow"] = error.headers["Allow"]
     elif isinstance(error, web.HTTPNotFound):
-        response = describe(404, f"there is nothing at {request.path}")
+        response = describe(404, f"path not found: {request.path}")
     elif isinstance(error, web.HTTPException):
         response = describe(error.status, error.reason)
     else:

@@ -107,7 +107,7 @@ def _microseconds(value: Any, where: str) -> int:
     if value is None:
         return 0
     if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < _MAX_US:
-        raise Rejected("not a timestamp", where=where, accepted="whole microseconds")
+        raise Rejected("not a number of microseconds", where=where, accepted="a whole number from 0 on")
     return value
 
 
@@ -115,7 +115,7 @@ def _object(value: Any, where: str) -> dict[str, Any]:
     if value is None:
         return {}
     if not isinstance(value, dict):
-        raise Rejected("not an object", where=where, accepted="an object")
+        raise Rejected("not an object", where=where)
     return value
 
 
@@ -123,7 +123,7 @@ def _list(value: Any, where: str) -> list[Any]:
     if value is None:
         return []
     if not isinstance(value, list):
-        raise Rejected("not an array", where=where, accepted="an array")
+        raise Rejected("not an array", where=where)
     return value
 
 
@@ -131,5 +131,5 @@ def _text(value: Any, where: str) -> str:
     if value is None:
         return ""
     if not isinstance(value, str):
-        raise Rejected("not a string", where=where, accepted="a string")
+        raise Rejected("not a string", where=where)
     return value if value.isascii() else value.encode(errors="replace").decode()

@@ -59,8 +59,8 @@ async def test_a_wrong_method_is_refused_in_prometheus_shape(path: str) -> None:
 async def test_unknown_paths_are_refused_by_the_family_they_are_under() -> None:
     async with serving(MemorySpans()) as api:
         assert prometheus_kind(await api.get("/prometheus/api/v1/nope")) == "not_found"
-        assert (await api.get("/tempo/nope")).body == b"there is nothing at /tempo/nope\n"
-        assert (await api.error("/api/v1/nope")) == (404, "there is nothing at /api/v1/nope")
+        assert (await api.get("/tempo/nope")).body == b"path not found: /tempo/nope\n"
+        assert (await api.error("/api/v1/nope")) == (404, "path not found: /api/v1/nope")
 
 
 async def test_every_route_wants_a_token_but_health(tokens_file: str) -> None:

@@ -139,9 +139,9 @@ async def test_the_tracers_own_fields_become_resource_attributes() -> None:
         (V05, as_json([]), JSON, 415, MSGPACK),
         (V04, as_msgpack([[raw_span(meta={"k": "x" * 9000})]]), MSGPACK, 413, "TAEL_MAX_REQUEST_BYTES"),
         (V05, msgpack.packb([["x" * 4000], [[[0] * 9 + [{0: 0}, {}, 0]] * 3]]), MSGPACK, 413, "TAEL_MAX_REQUEST_BYTES"),
-        ("/v0.7/config", b"{}", JSON, 404, "there is nothing"),
-        ("/profiling/v1/input", b"", None, 404, "there is nothing"),
-        ("/evp_proxy/v4/api/v2/llmobs", b"", None, 404, "there is nothing"),
+        ("/v0.7/config", b"{}", JSON, 404, "path not found"),
+        ("/profiling/v1/input", b"", None, 404, "path not found"),
+        ("/evp_proxy/v4/api/v2/llmobs", b"", None, 404, "path not found"),
     ],
 )
 async def test_refused_requests_get_the_right_status(path: str, body: bytes, kind: str | None, status: int, words: str) -> None:

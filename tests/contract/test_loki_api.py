@@ -222,7 +222,7 @@ async def test_metrics_over_steps(loki: Api) -> None:
         ("tail", {"query": '{a="b"}'}, 400, "Bad Request: the tail is a WebSocket"),
         ("rules", {}, 404, "tael has no ruler"),
         ("drilldown-limits", {}, 401, "no org id"),
-        ("nope", {}, 404, f"there is nothing at {LOKI}/nope"),
+        ("nope", {}, 404, f"path not found: {LOKI}/nope"),
     ],
 )
 async def test_refusals(loki: Api, path: str, parameters: dict[str, str], status: int, text: str) -> None:

@@ -222,7 +222,7 @@ async def test_other_bad_requests_are_answered_clearly() -> None:
             status, text = await api.error(f"{TRACES}/{bad}")
             assert (status, text.partition(":")[0]) == (400, "trace_id")
         assert (await api.error("/api/v1/services", limit="1"))[0] == 400
-        assert await api.error("/api/v1/nothing") == (404, "there is nothing at /api/v1/nothing")
+        assert await api.error("/api/v1/nothing") == (404, "path not found: /api/v1/nothing")
         async with api.session.post(api.url + TRACES) as response:
             assert response.status == 405
             assert response.headers["Allow"] == "GET,HEAD"

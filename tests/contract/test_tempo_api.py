@@ -145,7 +145,7 @@ async def test_unknown_paths_are_not_found_in_tempos_form() -> None:
     """A path that Tempo has and this API does not yet: text, not JSON."""
     async with serving(MemorySpans()) as api:
         response = await api.get("/tempo/api/nothing/here")
-        assert (response.status, response.body) == (404, b"there is nothing at /tempo/api/nothing/here\n")
+        assert (response.status, response.body) == (404, b"path not found: /tempo/api/nothing/here\n")
         assert response.headers["Content-Type"].startswith("text/plain")
 
 

@@ -104,3 +104,22 @@ async def test_zipkin_and_jaeger_are_answered_once_their_spans_are_stored() -> N
             answer = await send(url + path, body, kind)
             assert (answer.status, answer.headers["Content-Type"].split(";")[0]) == (status, "text/plain")
         assert len(r.log.spans) == 5
+
+
+async def test_refusals_say_what_is_wrong_and_what_is_accepted() -> None:
+    """In text, as all answers of these protocols; only OTLP's paths answer to OPTIONS."""
+    span = {"traceId": "1", "id": "2", "timestamp": time.time_ns() // 1000}
+    async with receiving() as r:
+        url = f"http://{r.http}"
+        answer = await send(
+            f"{url}/api/v2/spans", json.dumps([{**span, "name": 5}, {**span, "name": 6}, {**span, "duration": -1}]).encode(), JSON
+        )
+        assert (
+            answer.body
+            == b"2 left out: name: not a string; 1 left out: duration: not a number of microseconds (accepted: a whole number from 0 on)\n"
+        )
+        assert (await send(f"{url}/api/v2/spans", b"[]", "text/plain")).body == b"unsupported Content-Type (accepted: application/json)\n"
+        for path in ("/api/v2/spans", "/api/traces", "/loki/api/v1/push", "/api/v1/write"):
+            answer = await send(url + path, b"", JSON, method="OPTIONS")
+            assert (answer.status, answer.headers["Allow"], answer.body) == (405, "POST", b"OPTIONS is not allowed here (accepted: POST)\n")
+        assert "/api/v2/spans" in (await send(f"{url}/api/v1/spans", b"[]", JSON)).error().message

@@ -28,7 +28,9 @@ async def read_body(request: web.Request, pipeline: Pipeline, reservation: Reser
     """
     encoding = request.headers.get("Content-Encoding", "").strip().lower()
     if encoding not in ENCODINGS:
-        raise web.HTTPUnsupportedMediaType(reason=f"Content-Encoding takes {', '.join(name for name in ENCODINGS if name)}")
+        raise web.HTTPUnsupportedMediaType(
+            reason=f"unsupported Content-Encoding (accepted: {', '.join(name for name in ENCODINGS if name)})"
+        )
     body = await read_as_sent(request, reservation, limit_bytes)
     return body if encoding in ("", "identity") else await pipeline.inflate(encoding, body, reservation)
 

@@ -15,7 +15,7 @@ _THRIFT = ("application/x-thrift", "application/vnd.apache.thrift.binary")
 
 def _form(request: web.Request) -> Form:
     if request.content_type not in _THRIFT:
-        raise web.HTTPUnsupportedMediaType(reason=f"Content-Type takes {' or '.join(_THRIFT)}")
+        raise web.HTTPUnsupportedMediaType(reason=f"unsupported Content-Type (accepted: {', '.join(_THRIFT)})")
     return Form(read_body, read_batch)
 
 

@@ -18,7 +18,7 @@ def _form(request: web.Request) -> Form:
     if kind == _JSON:
         return Form(read_body, push.read_json)
     if kind != _PROTOBUF:
-        raise web.HTTPUnsupportedMediaType(reason=f"Content-Type takes {_JSON} or {_PROTOBUF}")
+        raise web.HTTPUnsupportedMediaType(reason=f"unsupported Content-Type (accepted: {_JSON}, {_PROTOBUF})")
     return Form(read_snappy, push.read_protobuf)
 
 

@@ -85,7 +85,7 @@ class _Receiver:
         tenant = tenant_of(request, self._pipeline)
         self._pipeline.admission(signal)
         if request.content_type not in (PROTOBUF, JSON) or "Content-Type" not in request.headers:
-            raise web.HTTPUnsupportedMediaType(reason=f"Content-Type takes {PROTOBUF} or {JSON}")
+            raise web.HTTPUnsupportedMediaType(reason=f"unsupported Content-Type (accepted: {PROTOBUF}, {JSON})")
         async with self._pipeline.reserve(tenant) as reservation:
             body = await read_body(request, self._pipeline, reservation, self._settings.max_request_bytes)
             warnings: tuple[str, ...] = ()
@@ -141,17 +141,23 @@ def _refusal(request: web.Request, error: Exception) -> web.Response:
 
 def _unread(request: web.Request, path: str, error: web.HTTPException) -> web.Response:
     """The answer to a request that could not be parsed as HTTP, in the format of the path's protocol."""
-    texts = path == remote_write.PATH or path in TRANSLATED
-    return http.describe_text(error.status, error.reason) if texts else _http_refusal(request, error)
+    return http.describe_text(error.status, error.reason) if _answers_in_text(path) else _http_refusal(request, error)
+
+
+def _answers_in_text(path: str) -> bool:
+    """Whether the protocol of a path answers in text, and in messages of OTLP otherwise."""
+    return path == remote_write.PATH or path in TRANSLATED
 
 
 def _http_refusal(request: web.Request, error: web.HTTPException) -> web.Response:
     if isinstance(error, web.HTTPMethodNotAllowed):
-        response = _message(request, 405, Status(code=code_pb2.UNIMPLEMENTED, message=f"{request.method} is not allowed here, POST is"))
-        response.headers["Allow"] = "POST, OPTIONS"
+        text, in_text = f"{request.method} is not allowed here (accepted: POST)", _answers_in_text(request.path)
+        response = http.describe_text(405, text) if in_text else _message(request, 405, Status(code=code_pb2.UNIMPLEMENTED, message=text))
+        response.headers["Allow"] = "POST" if in_text else "POST, OPTIONS"
         return response
     if isinstance(error, web.HTTPNotFound):
-        text = f"there is nothing at {request.path}; OTLP/HTTP has {', '.join(signal.http_path for signal in SIGNALS.values())}"
+        paths = (*(signal.http_path for signal in SIGNALS.values()), remote_write.PATH, *TRANSLATED)
+        text = f"path not found: {request.path} (accepted: {', '.join(paths)})"
         return _message(request, 404, Status(code=code_pb2.NOT_FOUND, message=text))
     return _message(request, error.status, Status(code=code_pb2.INVALID_ARGUMENT, message=error.reason))
 

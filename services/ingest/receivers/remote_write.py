@@ -31,7 +31,7 @@ def route(settings: ReceiverSettings, pipeline: Pipeline) -> http.Route:
     async def write(request: web.Request) -> web.StreamResponse:
         version = _version(request.headers.get("Content-Type", ""))
         if request.headers.get("Content-Encoding", "snappy").strip().lower() not in ("", "snappy"):
-            raise web.HTTPUnsupportedMediaType(reason="Content-Encoding takes snappy")
+            raise web.HTTPUnsupportedMediaType(reason="unsupported Content-Encoding (accepted: snappy)")
         tenant = tenant_of(request, pipeline)
         counting = _Counting(pipeline.metrics.remote_write[version])
         async with pipeline.reserve(tenant) as reservation:
@@ -86,5 +86,5 @@ def _version(content_type: str) -> int:
     named = dict(pair.strip().partition("=")[::2] for pair in parameters.split(";"))
     version = _VERSIONS.get(named.get("proto", "prometheus.WriteRequest").strip('"'))
     if kind.strip().lower() not in ("", "application/x-protobuf") or version is None:
-        raise web.HTTPUnsupportedMediaType(reason=f"Content-Type takes {_ACCEPTED}")
+        raise web.HTTPUnsupportedMediaType(reason=f"unsupported Content-Type (accepted: {_ACCEPTED})")
     return version

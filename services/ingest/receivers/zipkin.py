@@ -15,7 +15,7 @@ _JSON = "application/json"
 
 def _form(request: web.Request) -> Form:
     if "Content-Type" in request.headers and request.content_type != _JSON:
-        raise web.HTTPUnsupportedMediaType(reason=f"Content-Type takes {_JSON}")
+        raise web.HTTPUnsupportedMediaType(reason=f"unsupported Content-Type (accepted: {_JSON})")
     return Form(read_body, read_spans)
 
 
