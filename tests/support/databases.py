@@ -11,6 +11,7 @@ import pickle
 import secrets
 import shutil
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 from itertools import count
@@ -153,7 +154,9 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Template:
         if not kept.exists():
             shutil.rmtree(hot, ignore_errors=True)  # of a process that died
             with HotNode(hot) as node:
-                made = asyncio.run(_made(node))
+                # In a thread: the first fixture that needs the template may be one that runs in a loop.
+                with ThreadPoolExecutor(1) as thread:
+                    made = thread.submit(lambda: asyncio.run(_made(node))).result()
                 node.stop()
             kept.write_bytes(pickle.dumps(made))
         return Template(hot, pickle.loads(kept.read_bytes()))  # noqa: S301  # what was written here
