@@ -105,9 +105,9 @@ def _stage(stage: Stage) -> None:
 def _compare(compare: Compare) -> None:
     _stage(compare.selection)
     if compare.top <= 0:
-        raise TypeMismatch("compare() top number of values must be integer greater than 0")
+        raise TypeMismatch("compare() top number of values must be integer greater than 0", compare)
     if (compare.start_ns or compare.end_ns) and not 0 < compare.start_ns < compare.end_ns:
-        raise TypeMismatch("compare() end timestamp must be greater than start timestamp, and both greater than 0")
+        raise TypeMismatch("compare() end timestamp must be greater than start timestamp, and both greater than 0", compare)
 
 
 def _metrics(metrics: MetricsAggregate) -> None:
@@ -117,19 +117,19 @@ def _metrics(metrics: MetricsAggregate) -> None:
         raise Unsupported(f"metrics group by {len(metrics.by)} values")
     for quantile in metrics.quantiles:
         if not 0 <= quantile <= 1:
-            raise TypeMismatch(f"quantile must be between 0 and 1: {quantile:g}")
+            raise TypeMismatch(f"quantile must be between 0 and 1: {quantile:g}", metrics)
 
 
 def _filter(stage: Filter) -> None:
     _expression(stage.expression)
     if type_of(stage.expression) not in (Type.BOOL, Type.ATTRIBUTE):
-        raise TypeMismatch(f"span filter field expressions must resolve to a boolean: {show(stage)}")
+        raise TypeMismatch(f"span filter field expressions must resolve to a boolean: {show(stage)}", stage)
 
 
 def _group(stage: GroupBy) -> None:
     _expression(stage.expression)
     if not _reads_span(stage.expression):
-        raise TypeMismatch(f"grouping field expressions must reference the span: {show(stage)}")
+        raise TypeMismatch(f"grouping field expressions must reference the span: {show(stage)}", stage)
 
 
 def _scalar_filter(stage: ScalarFilter) -> None:
@@ -139,7 +139,7 @@ def _scalar_filter(stage: ScalarFilter) -> None:
         raise Unsupported(f"the right side of {stage.op} must be a literal: {show(stage)}")
     _aggregate(stage.left)
     kind = type_of(stage.left.expression) if stage.left.expression else Type.INT
-    _together(stage.op, kind, stage.right.type, show(stage))
+    _together(stage.op, kind, stage.right.type, stage)
 
 
 def _aggregate(aggregate: Aggregate) -> None:
@@ -147,9 +147,9 @@ def _aggregate(aggregate: Aggregate) -> None:
         return
     _expression(aggregate.expression)
     if type_of(aggregate.expression) not in (*NUMERIC, Type.ATTRIBUTE):
-        raise TypeMismatch(f"aggregate field expressions must resolve to a number type: {show(aggregate)}")
+        raise TypeMismatch(f"aggregate field expressions must resolve to a number type: {show(aggregate)}", aggregate)
     if not _reads_span(aggregate.expression):
-        raise TypeMismatch(f"aggregate field expressions must reference the span: {show(aggregate)}")
+        raise TypeMismatch(f"aggregate field expressions must reference the span: {show(aggregate)}", aggregate)
 
 
 def _expression(expression: Expression) -> None:
@@ -157,36 +157,36 @@ def _expression(expression: Expression) -> None:
         case Binary(op=op, left=left, right=right):
             _expression(left)
             _expression(right)
-            _together(op, type_of(left), type_of(right), show(expression))
+            _together(op, type_of(left), type_of(right), expression)
             if op in ("=~", "!~"):
-                _regex(right, show(expression))
+                _regex(right, expression)
         case Unary(op=op, operand=operand):
             _expression(operand)
             if type_of(operand) not in ((Type.BOOL,) if op == "!" else NUMERIC) and type_of(operand) is not Type.ATTRIBUTE:
-                raise TypeMismatch(f"illegal operation for the given type: {show(expression)}")
+                raise TypeMismatch(f"illegal operation for the given type: {show(expression)}", expression)
         case Exists(operand=operand, wanted=wanted):
             _expression(operand)
             if not wanted and isinstance(operand, Field):
-                raise TypeMismatch(f"{show(operand)} = nil is not valid because intrinsics cannot be nil")
+                raise TypeMismatch(f"{show(operand)} = nil is not valid because intrinsics cannot be nil", expression)
             if not wanted and operand == Attribute(Scope.RESOURCE, "service.name"):
-                raise TypeMismatch(f"{show(operand)} = nil is not valid because resource.service.name cannot be nil")
+                raise TypeMismatch(f"{show(operand)} = nil is not valid because resource.service.name cannot be nil", expression)
 
 
-def _together(op: str, left: Type, right: Type, shown: str) -> None:
+def _together(op: str, left: Type, right: Type, of: Expression | ScalarFilter) -> None:
     if Type.ATTRIBUTE not in (left, right) and left is not right and not {left, right} <= NUMERIC:
-        raise TypeMismatch(f"binary operations must operate on the same type: {shown}")
+        raise TypeMismatch(f"binary operations must operate on the same type: {show(of)}", of)
     # An attribute passes with any operator: its type is known only for a particular span.
     if not {left, right} <= _TYPES_OF[op] | {Type.ATTRIBUTE}:
-        raise TypeMismatch(f"illegal operation for the given types: {shown}")
+        raise TypeMismatch(f"illegal operation for the given types: {show(of)}", of)
 
 
-def _regex(pattern: Expression, shown: str) -> None:
+def _regex(pattern: Expression, of: Expression) -> None:
     if not isinstance(pattern, Static) or not isinstance(pattern.value, str):
-        raise TypeMismatch(f"a regular expression must be a string literal: {shown}")
+        raise TypeMismatch(f"a regular expression must be a string literal: {show(of)}", of)
     try:
         compiled(pattern.value)
     except Rejected as error:
-        raise TypeMismatch(f"invalid regex: {show(pattern)}: {error}") from None
+        raise TypeMismatch(f"invalid regex: {show(pattern)}: {error}", of) from None
 
 
 def _reads_span(expression: Expression) -> bool:

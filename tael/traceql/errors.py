@@ -10,13 +10,25 @@ class ParseError(Rejected):
 
     def __init__(self, query: str, at: int, problem: str) -> None:
         self.at = at
-        *lines, last = query[:at].split("\n")
-        super().__init__(f"parse error at line {len(lines) + 1}, col {len(last) + 1}: {problem}")
+        super().__init__(f"parse error at {_place(query, at)}: {problem}")
 
 
 class TypeMismatch(Rejected):
-    """The query parses, but an operator cannot be applied to its operands; the message shows the expression."""
+    """The query parses, but an operator cannot be applied to its operands; the message shows the expression, and ``of`` is its node."""
+
+    def __init__(self, problem: str, of: object = None) -> None:
+        self.of = of
+        super().__init__(problem)
+
+    def placed(self, query: str, at: int) -> TypeMismatch:
+        """The error with the position of the expression: ``type error at line L, col C: problem``."""
+        return TypeMismatch(f"type error at {_place(query, at)}: {self.reason}", self.of)
 
 
 class Unsupported(Rejected):
     """The query is valid TraceQL that this engine does not evaluate; the message names the part."""
+
+
+def _place(query: str, at: int) -> str:
+    *lines, last = query[:at].split("\n")
+    return f"line {len(lines) + 1}, col {len(last) + 1}"

@@ -32,7 +32,7 @@ from tael.traceql.ast import (
     Type,
 )
 from tael.traceql.check import check
-from tael.traceql.errors import ParseError
+from tael.traceql.errors import ParseError, TypeMismatch
 from tael.traceql.parse_expressions import COMPARISONS, FIELD_LEVELS, ExpressionParser
 
 _SPANSET_LEVELS: Final = {
@@ -48,8 +48,12 @@ _METRICS: Final = (
 
 def parse(query: str) -> Query:
     """The checked tree of a query. Raises ParseError, TypeMismatch or Unsupported."""
-    found = _Parser(query).query()
-    check(found)
+    parser = _Parser(query)
+    found = parser.query()
+    try:
+        check(found)
+    except TypeMismatch as error:
+        raise parser.placed(error) from None
     return found
 
 
@@ -72,7 +76,8 @@ class _Parser(ExpressionParser):
         if isinstance(pipeline.stages[-1], Aggregate):
             self._fail("a comparison after an aggregate")
         if self._takes("|"):
-            metrics = self._metrics()
+            at = self._token.at
+            metrics = self._began(self._metrics(), at)
             second = tuple(self._second_stages())
         hints = self._hints()
         self.expect("end", "|, with, or the end of the query")
@@ -96,6 +101,10 @@ class _Parser(ExpressionParser):
         return self._stage()
 
     def _stage(self) -> Stage:
+        at = self._token.at
+        return self._began(self._any_stage(), at)
+
+    def _any_stage(self) -> Stage:
         if self._is_word("by"):
             return self._group_by()
         if self._is_word("coalesce"):
@@ -160,10 +169,10 @@ class _Parser(ExpressionParser):
         return only if len(inner.stages) == 1 and isinstance(only, Filter | SpansetOperation | Pipeline) else inner
 
     def _filter(self) -> Filter:
-        self.expect("{")
+        at = self.expect("{").at
         if self._takes("}"):
             return Filter(Static(Type.BOOL, value=True))
-        found = Filter(self._field(0))
+        found = self._began(Filter(self._field(0)), at)
         self.expect("}", "} or an operator")
         return found
 
@@ -205,11 +214,11 @@ class _Parser(ExpressionParser):
         return found
 
     def _aggregate(self) -> Aggregate:
-        op = self._take().text
+        token = self._take()
         self.expect("(")
-        expression = None if op == "count" else self._field(0)
+        expression = None if token.text == "count" else self._field(0)
         self.expect(")")
-        return Aggregate(op, expression)
+        return self._began(Aggregate(token.text, expression), token.at)
 
     # Metrics
 

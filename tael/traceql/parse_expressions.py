@@ -26,7 +26,7 @@ from tael.traceql.ast import (
     Type,
     Unary,
 )
-from tael.traceql.errors import ParseError, Unsupported
+from tael.traceql.errors import ParseError, TypeMismatch, Unsupported
 from tael.traceql.lexer import Token, tokens
 
 T = TypeVar("T")
@@ -77,6 +77,7 @@ class ExpressionParser:
         self._tokens = tokens(query)
         self._next = 0
         self._depth = 0
+        self._begun: list[tuple[object, int]] = []
 
     @property
     def _token(self) -> Token:
@@ -105,6 +106,15 @@ class ExpressionParser:
     def _fail(self, wanted: str) -> NoReturn:
         raise ParseError(self._query, self._token.at, f"unexpected {self._token.described()}, expected {wanted}")
 
+    def _began(self, found: T, at: int) -> T:
+        # The tree has no positions, as equal trees are the same query; only for an error they are looked up, by identity.
+        self._begun.append((found, at))
+        return found
+
+    def placed(self, error: TypeMismatch) -> TypeMismatch:
+        """The error with the position at which its part of the tree begins, if that is known."""
+        return next((error.placed(self._query, at) for found, at in self._begun if found is error.of), error)
+
     def _nested(self, parse_inner: Callable[[], T]) -> T:
         self._depth += 1
         if self._depth > MAX_DEPTH:
@@ -117,22 +127,24 @@ class ExpressionParser:
     # Expressions over one span
 
     def _field(self, level: int) -> Expression:
+        at = self._token.at
         left = self._nested(self._field_unary)
         while (own := FIELD_LEVELS.get(self._token.kind, 0)) > level:
             op = self._take().kind
             # One level lower admits another ^ on the right: 2^3^2 is 2^9.
             right = self._field(own - 1 if op == "^" else own)
-            left = _binary(op, left, right)
+            left = self._began(_binary(op, left, right), at)
         return left
 
     def _field_unary(self) -> Expression:
+        at = self._token.at
         if self._takes("!"):
-            return Unary("!", self._field(_NOT_LEVEL))
+            return self._began(Unary("!", self._field(_NOT_LEVEL)), at)
         if self._takes("-"):
             operand = self._field(_MINUS_LEVEL)
             if isinstance(operand, Static) and operand.type in NUMERIC and isinstance(operand.value, int | float):
                 return Static(operand.type, -operand.value)
-            return Unary("-", operand)
+            return self._began(Unary("-", operand), at)
         if self._takes("("):
             found = self._field(0)
             self.expect(")")
