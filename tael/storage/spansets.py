@@ -20,7 +20,8 @@ from tael.traceql.results import FoundTrace, newest_first
 class SpansetReader(Protocol):
     """Answers TraceQL queries.
 
-    Every method raises Unavailable or Overloaded when the same query may be answered later, and TooLarge when it exceeds a limit.
+    Every method raises Retryable when the same query may be answered later, Rejected for one that no shard can answer as it stands, and
+    TooLarge when it exceeds a limit.
     """
 
     async def find_traces(

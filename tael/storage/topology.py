@@ -18,7 +18,8 @@ Calls: TypeAlias = "Counter[tuple[str, str]]"
 class TopologyReader(Protocol):
     """Reads names without reading whole spans. A service without a name is ``unknown_service``.
 
-    Every method raises Unavailable or Overloaded when the same query may be answered later, and TooLarge when it exceeds a limit.
+    Every method raises Retryable when the same query may be answered later, Rejected for one that no shard can answer as it stands, and
+    TooLarge when it exceeds a limit.
     """
 
     async def list_services(self, tenant: str, time_range: TimeRange) -> Answer[set[str]]:

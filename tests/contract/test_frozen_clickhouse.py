@@ -27,24 +27,39 @@ from services.ingest.writer.prepare import DeltaPreparation
 from tael.cluster.lease import Lease, compactor_key
 from tael.cluster.shard import SHARD_MAP_KEY, SchemaState, ShardAddress, ShardMap, schema_key
 from tael.errors import Retryable, Unavailable
+from tael.model.predicate import EVERYTHING
 from tael.model.series import GridRequest, Matcher, Selection
 from tael.model.signals import METRICS, TRACES
 from tael.model.time import TimeRange
 from tael.pb.metrics_pb2 import Deltas, MetricBatch
 from tael.runtime.retention import CurrentRetention
 from tael.runtime.service import Stop
-from tael.storage.api import LogQuery, SpanQuery
+from tael.storage.api import LogCounts, LogQuery, SpanQuery
 from tael.storage.clickhouse.client import ClickHouse
+from tael.storage.clickhouse.collecting import ClickHouseCollect
+from tael.storage.clickhouse.erase import ClickHouseErase
+from tael.storage.clickhouse.holdings import TableHoldings
+from tael.storage.clickhouse.llm_calls import ClickHouseLlm
 from tael.storage.clickhouse.logs import ClickHouseLogs
+from tael.storage.clickhouse.long_traces import ClickHouseLongTraces
+from tael.storage.clickhouse.payloads import ClickHousePayloads
 from tael.storage.clickhouse.pulse import Pulse
-from tael.storage.clickhouse.schema import ClickHouseSchema
+from tael.storage.clickhouse.rolling import ClickHouseRolling
+from tael.storage.clickhouse.schema import KEPT, ClickHouseSchema
 from tael.storage.clickhouse.series.reader import ClickHouseSeries
 from tael.storage.clickhouse.span_counts import ClickHouseSpanCounts
 from tael.storage.clickhouse.spans import ClickHouseSpans
 from tael.storage.clickhouse.stored_rows import ClickHouseRows
+from tael.storage.clickhouse.topology import ClickHouseTopology
 from tael.storage.clickhouse.totals import ClickHouseTotals
+from tael.storage.clickhouse.traceql.reader import ClickHouseSpansets
 from tael.storage.clickhouse.writer import ClickHouseWriter
+from tael.storage.erase import Erasure
+from tael.storage.long_traces import BEGIN, Part
 from tael.storage.partitions import PartitionSize
+from tael.traceql.ast import Attribute, Compare, MetricsAggregate, Scope
+from tael.traceql.metrics import Grid
+from tael.traceql.parse import parse
 from tael.wal import codec
 from tael.wal.jetstream.append import JetStreamAppender
 from tael.wal.jetstream.streams import JetStreamStreams
@@ -87,7 +102,7 @@ def body(name: str) -> bytes:
 
 
 def calls(clickhouse: ClickHouse) -> list[Coroutine[Any, Any, object]]:
-    """A call of every method of every storage port."""
+    """A call of every method of every reader, and of those of the other storage ports that need no files."""
     spans, logs, series = ClickHouseSpans(clickhouse), ClickHouseLogs(clickhouse), ClickHouseSeries(clickhouse)
     totals, counts, schema = ClickHouseTotals(clickhouse), ClickHouseSpanCounts(clickhouse), ClickHouseSchema(clickhouse)
     grid = GridRequest(UP.matchers, "rate", UP.start_ms, UP.end_ms, 1000, 60_000)
@@ -107,10 +122,66 @@ def calls(clickhouse: ClickHouse) -> list[Coroutine[Any, Any, object]]:
         totals.last_histograms("default", [(1, 1)], 0),
         counts.count_calls("default", 0, 60_000, 60_000, 100),
         counts.count_edges("default", 0, 60_000, 60_000, 100),
+        counts.span_kinds("default", 0, 60_000),
+        logs.read_lines("default", LogQuery(RANGE)),
+        logs.count_logs("default", LogCounts(RANGE, slot_ns=10**9), 100),
+        logs.list_streams("default", UP, 0),
+        *_calls_by_trace(clickhouse),
+        *_calls_of_loops(clickhouse),
         ClickHouseWriter(clickhouse).write(TRACES, body("any"), "token"),
         schema.migrate(),
+        schema.is_migrated(),
         schema.list_partitions(),
+        schema.list_detached(),
         schema.drop_partition(PartitionSize("spans", 0, 0, 0, 0, "traces")),
+    ]
+
+
+def _calls_by_trace(clickhouse: ClickHouse) -> list[Coroutine[Any, Any, object]]:
+    spansets, topology, long_traces = ClickHouseSpansets(clickhouse), ClickHouseTopology(clickhouse), ClickHouseLongTraces(clickhouse)
+    llm, part = ClickHouseLlm(clickhouse), Part(bytes(16), BEGIN, None, 10)
+    rate, compared = parse("{ } | rate()"), parse("{ } | compare({ status = error })")
+    assert isinstance(rate.metrics, MetricsAggregate)
+    assert isinstance(compared.metrics, Compare)
+    steps = Grid(START_NS, 60 * 10**9, 2)
+    return [
+        spansets.find_traces("default", parse("{ } >> { status = error }"), RANGE, 10, 3),
+        spansets.sum_spans("default", rate, rate.metrics, steps, 10, 0),
+        spansets.compare_spans("default", compared, compared.metrics, steps),
+        spansets.tag_names("default", EVERYTHING, RANGE, [Scope.SPAN], 10),
+        spansets.tag_values("default", EVERYTHING, RANGE, Attribute(Scope.SPAN, "a"), 10),
+        topology.list_services("default", RANGE),
+        topology.list_operations("default", "shop", RANGE),
+        topology.count_calls("default", RANGE),
+        long_traces.outline("default", bytes(16), 10, 10),
+        long_traces.read_spans("default", part),
+        long_traces.read_bytes("default", part, "otlp"),
+        long_traces.calls("default", bytes(16)),
+        llm.calls("default", RANGE, 10),
+        llm.has_calls("default", RANGE),
+        ClickHousePayloads(clickhouse).get_payloads("default", [bytes(32)]),
+    ]
+
+
+def _calls_of_loops(clickhouse: ClickHouse) -> list[Coroutine[Any, Any, object]]:
+    rolling, collect, erase = (
+        ClickHouseRolling(clickhouse, "http://127.0.0.1:9/"),
+        ClickHouseCollect(clickhouse),
+        ClickHouseErase(clickhouse),
+    )
+    user, tenant = Erasure("nobody", "user", "someone", START_NS), Erasure("nobody", "tenant", "", START_NS)
+    return [
+        *(TableHoldings(clickhouse).holdings(table, None) for table in KEPT),
+        rolling.partitions(),
+        rolling.free_bytes(),
+        collect.seen_empty(),
+        collect.changed_days(0),
+        collect.due(0, 1),
+        collect.needed("default", [bytes(32)]),
+        erase.next_traces(user, 1),
+        erase.erase_rest(tenant),
+        erase.loose_items(user),
+        erase.condemned("any"),
     ]
 
 
