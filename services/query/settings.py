@@ -99,7 +99,7 @@ class QuerySettings(
         ge=1,
         le=1 << 30,
         alias="TAEL_MAX_POSTED_PAYLOAD_BYTES",
-        description="The largest payload that is taken by `POST /api/v1/blobs`.",
+        description="Maximum size of a payload that `POST /api/v1/blobs` accepts.",
     )
     posted_payload_wait_seconds: float = Field(
         default=5.0,

@@ -76,7 +76,7 @@ def committed(manifest: Manifest, table: str, hour_ns: int, files: Iterable[Cold
     new = tuple(files)
     for file in new:
         if (file.table, file.hour_ns, file.generation, file.shard) != (table, hour_ns, found.generation, manifest.shard):
-            raise Rejected(f"{file.key} is no file of generation {found.generation} of {table} at {hour_ns}", where="files")
+            raise Rejected(f"{file.key} is not a file of generation {found.generation} of {table} at {hour_ns}", where="files")
     _require_distinct(new)
     # Empty for a day without files; for a page that is not loaded ``_paged`` raises.
     kept = manifest.pages.get((table, day_of(hour_ns)), ())

@@ -135,7 +135,7 @@ class Evaluation:
             case Call():
                 return FUNCTIONS[node.function].apply(CallArguments(self, node, steps))
             case _:
-                raise Rejected("a range vector stands where an instant vector must")
+                raise Rejected("expected an instant vector, got a range vector")
 
     def vector(self, node: Expr, steps: Steps) -> Vector:
         """The value of a node that gives a vector."""

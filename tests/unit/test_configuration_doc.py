@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from docs.generate_configuration import OUTPUT, SCHEMA, generate, generate_schema, groups
 from services import wiring
-from tael.runtime.config import variables
+from tael.runtime.config import takes, variables
 
 
 def test_the_page_is_fresh() -> None:
@@ -34,3 +34,9 @@ def test_a_variable_that_two_groups_declare_has_one_default() -> None:
         for name, field in variables(group).items():
             defaults.setdefault(name, set()).add(str(field.default))
     assert {name: values for name, values in defaults.items() if len(values) > 1} == {}
+
+
+def test_every_setting_says_what_it_takes() -> None:
+    """A type without words of its own would say "one of", and nothing after it."""
+    bare = [name for model in wiring.all_settings() for name, field in variables(model).items() if takes(field).words in ("", "one of")]
+    assert bare == []

@@ -6,7 +6,7 @@ from pydantic import Field
 
 from services.query.promql.engine import EngineOptions
 from tael.promql.features import Features
-from tael.runtime.config import Settings
+from tael.runtime.config import Settings, Switch
 
 
 class PromqlSettings(Settings):
@@ -31,7 +31,7 @@ class PromqlSettings(Settings):
         alias="TAEL_PROMQL_LOOKBACK_SECS",
         description="How far back an instant selector looks for a sample; a query's `lookback_delta` overrides it.",
     )
-    promql_experimental: bool = Field(
+    promql_experimental: Switch = Field(
         default=True,
         alias="TAEL_PROMQL_EXPERIMENTAL",
         description="Allow what Prometheus 3 keeps behind feature flags: experimental functions and aggregations, duration expressions, `anchored` and `smoothed`, `fill`.",
