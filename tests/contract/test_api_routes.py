@@ -60,6 +60,7 @@ async def test_unknown_paths_are_refused_by_the_family_they_are_under() -> None:
     async with serving(MemorySpans()) as api:
         assert prometheus_kind(await api.get("/prometheus/api/v1/nope")) == "not_found"
         assert (await api.get("/tempo/nope")).body == b"path not found: /tempo/nope\n"
+        assert (await api.get("/tempo")).body == b"path not found: /tempo\n"
         assert (await api.error("/api/v1/nope")) == (404, "path not found: /api/v1/nope")
 
 

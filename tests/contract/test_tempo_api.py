@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import gzip
 
+import pytest
 from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans, TracesData
 
 from tael.otlp.decode import decode_spans
@@ -139,6 +140,16 @@ async def test_answers_are_compressed_on_request() -> None:
         plain = await api.get(f"{V2}/{trace_id.hex()}", headers=PROTOBUF)
         packed = await api.get(f"{V2}/{trace_id.hex()}", headers=PROTOBUF | {"Accept-Encoding": "gzip"})
     assert gzip.decompress(packed.body) == plain.body
+
+
+@pytest.mark.parametrize("text", ["zz", "1" * 33])
+async def test_what_is_no_trace_id_is_shown_as_it_was_sent(text: str) -> None:
+    async with serving(MemorySpans()) as api:
+        response = await api.get(f"{V2}/{text}")
+    assert (response.status, response.body.decode()) == (
+        400,
+        f"trace id: '{text}' is not a trace id (accepted: up to 32 hexadecimal digits)\n",
+    )
 
 
 async def test_unknown_paths_are_not_found_in_tempos_form() -> None:

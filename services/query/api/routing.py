@@ -83,5 +83,6 @@ class Router:
             for known, (family, _) in self._declared.items():
                 if known.resource is not None and (await known.resource.resolve(request))[1]:
                     return family, QUERY
-        below = [(root, family) for family in self._families for root in family.roots if request.path.startswith(root)]
+        # With the slash: a data source's URL itself is below its root, too.
+        below = [(root, family) for family in self._families for root in family.roots if f"{request.path}/".startswith(root)]
         return max(below, key=lambda found: len(found[0]), default=("", _UNCLAIMED))[1], QUERY

@@ -10,6 +10,7 @@ a trace over the size limit is refused.
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
@@ -161,7 +162,9 @@ def parse_tempo_trace_id(text: str) -> bytes:
     """
     if 0 < len(text) <= 32 and not text.strip("0"):
         raise NotFound(f"trace {text} was not found")
-    return parse_trace_id(text.rjust(32, "0") if 0 < len(text) < 32 else text)
+    if re.fullmatch("[0-9a-fA-F]{1,32}", text) is None:
+        raise Rejected(f"{text[:80]!r} is not a trace id", where="trace id", accepted="up to 32 hexadecimal digits")
+    return parse_trace_id(text.rjust(32, "0"))
 
 
 def _hint(parameters: Parameters) -> TimeRange | None:
