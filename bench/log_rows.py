@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import json
 import statistics
 import tempfile
 import time
@@ -19,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import psutil
+from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
 
 from bench.beside_data import HOUR_NS, log_requests
 from services.query.logql.engine import LogqlEngine, LogqlOptions, Wanted
@@ -35,6 +37,8 @@ from tael.wal import codec
 from tests.support.hotnode import HotNode
 
 RECORDS = 44_000
+LOGFMT = "logfmt"
+"""The tenant with the same lines as pairs, and the duration in seconds."""
 END_S = 1_790_006_400
 RANGE = TimeRange(END_S * 10**9 - HOUR_NS, END_S * 10**9)
 MINUTE_NS = 60 * 10**9
@@ -52,10 +56,10 @@ def queries(engine: LogqlEngine) -> dict[str, Callable[[], Awaitable[Any]]]:
 
         return run
 
-    def metric(text: str) -> Callable[[], Awaitable[int]]:
+    def metric(text: str, tenant: str = "bench") -> Callable[[], Awaitable[int]]:
         async def run() -> int:
             expr: Any = parse(text)
-            found: Any = (await engine.value("bench", expr, STEPS)).value
+            found: Any = (await engine.value(tenant, expr, STEPS)).value
             return len(found.labels)
 
         return run
@@ -76,6 +80,16 @@ def queries(engine: LogqlEngine) -> dict[str, Callable[[], Awaitable[Any]]]:
         "metric, json, unwrap, sum": metric(f"sum by (status) (sum_over_time({ONE} | json | unwrap took_ms [1m]))"),
         "metric, all services, unwrap, average": metric(f"avg_over_time({ALL} | json | unwrap took_ms [1m]) by (status)"),
         "metric, json, unwrap, quantile": metric(f"quantile_over_time(0.9, {ONE} | json | unwrap took_ms [1m]) by (status)"),
+        "metric, json, unwrap, maximum": metric(f"max_over_time({ONE} | json | unwrap took_ms [1m]) by (path)"),
+        "metric, logfmt, by status": metric(f"sum by (status) (count_over_time({ONE} | logfmt [1m]))", LOGFMT),
+        "metric, logfmt, filter and by path": metric(f"sum by (path) (count_over_time({ONE} | logfmt | status >= 500 [1m]))", LOGFMT),
+        "metric, logfmt, unwrap fractions, sum": metric(f"sum by (status) (sum_over_time({ONE} | logfmt | unwrap took_s [1m]))", LOGFMT),
+        "metric, logfmt, unwrap durations, quantile": metric(
+            f"quantile_over_time(0.9, {ONE} | logfmt | unwrap duration(took) [1m]) by (status)", LOGFMT
+        ),
+        "metric, all services, logfmt, unwrap fractions, average": metric(
+            f"avg_over_time({ALL} | logfmt | unwrap took_s [1m]) by (status)", LOGFMT
+        ),
         "metric, line_format, pattern": metric(
             f'sum by (w) (count_over_time({ONE} | json | line_format "{{{{.msg}}}}" | pattern "<w> <_>" | w="word0" [1m]))'
         ),
@@ -91,6 +105,7 @@ async def measure(node: HotNode, rounds: int, only: str) -> None:
     writer = ClickHouseWriter(clickhouse)
     for place, (body, _) in enumerate(log_requests(RECORDS, END_S)):
         await writer.write(LOGS, codec.encode("bench", END_S * 10**9, body), f"bench-{place}")
+        await writer.write(LOGS, codec.encode(LOGFMT, END_S * 10**9, as_pairs(body)), f"logfmt-{place}")
     await clickhouse.command("OPTIMIZE TABLE bench.logs FINAL")
     engine = LogqlEngine(ClickHouseLogs(clickhouse), LogqlOptions())
     assert node.process is not None
@@ -112,6 +127,16 @@ async def measure(node: HotNode, rounds: int, only: str) -> None:
             flush=True,
         )
     await clickhouse.close()
+
+
+def as_pairs(body: bytes) -> bytes:
+    """The request with each line of JSON as one of logfmt."""
+    request = ExportLogsServiceRequest.FromString(body)
+    for record in (record for group in request.resource_logs for scope in group.scope_logs for record in scope.log_records):
+        line = json.loads(record.body.string_value)
+        took = line["took_ms"]
+        record.body.string_value = f'msg="{line["msg"]}" path={line["path"]} status={line["status"]} took_s={took / 1000} took={took}ms'
+    return request.SerializeToString()
 
 
 def _cpu(process: psutil.Process) -> float:
