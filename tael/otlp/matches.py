@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final, TypeAlias
 
 from tael.errors import Rejected
+from tael.model import escaped
 from tael.model.attributes import AttributeValue
 from tael.model.patterns import searched
 from tael.model.predicate import (
@@ -25,6 +26,7 @@ from tael.model.predicate import (
     Predicate,
     Regex,
     Words,
+    intrinsic,
     kind_of,
     relation,
     words_of,
@@ -37,6 +39,7 @@ Test: TypeAlias = "Callable[[Any], bool]"
 Read: TypeAlias = "Callable[[Any], Iterable[AttributeValue]]"
 """The values of an item's field, none if it is missing."""
 _TYPES: Final[dict[Kind, type]] = {"string": str, "bool": bool, "int": int, "double": float, "bytes": bytes}
+_CONTENT: Final = intrinsic("llm_content")
 _NAMES: Final[dict[type, Kind]] = {python_type: name for name, python_type in _TYPES.items()}
 
 
@@ -81,6 +84,8 @@ def _of_text(leaf: Regex | Words | Contains) -> Callable[[str], bool]:
     if isinstance(leaf, Regex):
         search = searched(leaf.pattern).search
         return lambda text: search(text) is not None
+    if leaf.field == _CONTENT:
+        return _of_content(leaf)
     if isinstance(leaf, Words):
         words = set(leaf.words)
         return lambda text: words.issubset(words_of(text))
@@ -88,6 +93,13 @@ def _of_text(leaf: Regex | Words | Contains) -> Callable[[str], bool]:
         part = leaf.text.lower()
         return lambda text: part in text.lower()
     return lambda text: leaf.text in text
+
+
+def _of_content(leaf: Words | Contains) -> Callable[[str], bool]:
+    """A test of a prompt or completion, most of which are JSON."""
+    if isinstance(leaf, Words):
+        return lambda text: escaped.has_words(text, leaf.words)
+    return lambda text: escaped.contains(text, leaf.text) if leaf.ignore_case else leaf.text in text
 
 
 def _reader(field: Field, intrinsics: Mapping[str, Read]) -> Read:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import time
 
 import pytest
@@ -79,6 +80,24 @@ async def test_words_are_found_in_payloads_and_beside_them(any_tier: HotTier) ->
     assert await found("Refund GRANTED") == {1}
     assert await found("退款") == {1}
     assert await found("sha256") == await found("payload") == await found("refund granted please") == set()
+
+
+async def test_words_are_found_behind_what_json_escapes(any_tier: HotTier) -> None:
+    """Line breaks, tabs and characters that are not ASCII, as Python's json module writes them; not letters that look like an escape."""
+    said = "First\nline\tWord Grüße\nÉCOLE 退款政策\r\nbreaks"
+    texts = [json.dumps([{"role": "user", "content": f"{said} {filler}"}]) for filler in ("", FILLER)]
+    calls: list[dict[str, AttributeValue]] = [{"gen_ai.input.messages": text} for text in texts]
+    ids = await ingest(any_tier, *calls, {"gen_ai.prompt": "a nline tword; nbreaks of \\rice"})
+
+    async def found(text: str) -> set[int]:
+        answer = await any_tier.reader.find_spans("default", SpanQuery(ALL_TIME, find_spans(text=text)))
+        return {ids.index(span.trace_id) for span in answer.value}
+
+    for text in ("line", "LINE word", "breaks", "first line breaks", "grüße", "Grüße", "école", "退款"):
+        assert (text, await found(text)) == (text, {0, 1})
+    assert await found("nline") == {0, 1, 2}
+    assert await found("ice") == {2}
+    assert await found("line rice") == await found("ine") == await found("reaks") == set()
 
 
 async def test_words_are_found_in_events_of_calls(any_tier: HotTier) -> None:

@@ -46,6 +46,7 @@ class Column:
     name. ``payloads`` is a SELECT of the hashes, in hex, of payloads that values may refer to, at least of those with all the given words,
     to which a condition on their ``content`` is appended; ``payloads_indexed`` is whether the text index covers that content. With
     ``names``, ``value`` is read only where no name is stored. ``begun`` are beginnings of words that the text index has in few rows.
+    ``json``: a text is JSON as a rule, and searches for words find them behind its escapes.
     """
 
     kind: Kind
@@ -60,6 +61,7 @@ class Column:
     payloads_indexed: bool = True
     names: Names | None = None
     begun: Begun | None = None
+    json: bool = False
 
 
 def _call(name: str, kind: Kind) -> Column:
@@ -118,7 +120,7 @@ SPAN_COLUMNS: Final[dict[str, Column]] = {
     "llm_agent_name": _call("agent_name", "string"),
     "llm_tool_name": _call("tool_name", "string"),
     "llm_computed_cost_usd": _computed(read_prices()),
-    "llm_content": Column("string", _PROMPTS_AND_COMPLETIONS, "llm_operation != ''", many=True, named="llm_content"),
+    "llm_content": Column("string", _PROMPTS_AND_COMPLETIONS, "llm_operation != ''", many=True, json=True, named="llm_content"),
 }
 
 

@@ -14,6 +14,7 @@ from itertools import pairwise
 from typing import Final
 
 from tael.cold.files import ColdFile
+from tael.model.escaped import behind_breaks
 from tael.model.predicate import And, Not, Or, Predicate, Words, conjuncts, intrinsic, mentions
 from tael.storage.clickhouse import parquet
 from tael.storage.clickhouse.rows import Row, text
@@ -69,7 +70,7 @@ class Held:
     def parts(self, key: str, words: Sequence[str]) -> frozenset[int] | None:
         """The parts of the pack that may have a content with all of the words, None if any may."""
         known = self.found.get(key)
-        found = [self.only] if known is None else [self.only, *(known.get(crc(word), frozenset()) for word in words)]
+        found = [self.only] if known is None else [self.only, *(_of_word(known, word) for word in words)]
         every = [parts for parts in found if parts is not None]
         return frozenset.intersection(*every) if every else None
 
@@ -91,7 +92,7 @@ class Held:
 
     def within(self, leaves: Sequence[Words], parts: Collection[int]) -> Held:
         """The same with these parts alone for words of ``leaves``."""
-        some, words = frozenset(parts), {crc(word) for leaf in leaves for word in leaf.words}
+        some, words = frozenset(parts), {crc(each) for leaf in leaves for word in leaf.words for each in _spellings(word)}
 
         def narrowed(word: int, held: frozenset[int] | None) -> frozenset[int] | None:
             return held if word not in words else some if held is None else held & some
@@ -111,6 +112,17 @@ class Held:
         in_part = [branch for branch in branches if branch.share * sum(file.bytes for file in branch.files) <= MOST_BYTES // len(branches)]
         read = {file.key for branch in in_part for file in branch.files}
         return [file for file in files if parts[file.key] != frozenset() and file.key not in read], in_part
+
+
+def _spellings(word: str) -> tuple[str, ...]:
+    return (word, *behind_breaks(word))
+
+
+def _of_word(known: Mapping[int, frozenset[int] | None], word: str) -> frozenset[int] | None:
+    """The parts that have a word or what it is behind an escape, None where one of these is in too many."""
+    parts = [known.get(crc(each), frozenset()) for each in _spellings(word)]
+    some = [each for each in parts if each is not None]
+    return frozenset[int]().union(*some) if len(some) == len(parts) else None
 
 
 def _branch(files: Sequence[ColdFile], parts: Sequence[frozenset[int]], branches: int) -> Branch:
@@ -141,12 +153,14 @@ def joined(ranges: Sequence[tuple[int, int]], most: int) -> list[tuple[int, int]
 
 
 def searched(predicate: Predicate) -> tuple[str, ...]:
-    """The words that the predicate looks for in contents, sorted."""
+    """The words that the predicate looks for in contents, and what they are behind an escape, sorted."""
     if isinstance(predicate, And | Or):
         return tuple(sorted({word for part in predicate.parts for word in searched(part)}))
     if isinstance(predicate, Not):
         return searched(predicate.part)
-    return tuple(sorted(set(predicate.words))) if isinstance(predicate, Words) and predicate.field == CONTENT else ()
+    if not isinstance(predicate, Words) or predicate.field != CONTENT:
+        return ()
+    return tuple(sorted({each for word in predicate.words for each in _spellings(word)}))
 
 
 def write_statement(pack_url: str, words_url: str, spill_bytes: int) -> str:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from tael.errors import Rejected
+from tael.model.escaped import behind_breaks, escapes, with_breaks
 from tael.model.patterns import searched
 from tael.model.payload import HASH_BYTES, PREFIX
 from tael.model.predicate import (
@@ -98,6 +99,7 @@ class _Reading:
     payloads_indexed: bool = True
     names: Names | None = None
     begun: Begun | None = None
+    json: bool = False
 
 
 class _Compiler:
@@ -183,16 +185,38 @@ class _Compiler:
                 leaf.field,
                 "string",
                 lambda r: _or_referred(
-                    r, lambda one, by_index: self._has_words(one, leaf.words, indexed=by_index), leaf.words, indexed=indexed
+                    r, lambda one, by_index: self._say_words(one, leaf.words, indexed=by_index), leaf.words, indexed=indexed
                 ),
                 lambda text: set(leaf.words).issubset(words_of(text)),
             )
         return self._leaf(
             leaf.field,
             "string",
-            lambda r: _or_referred(r, lambda one, by_index: self._contains(one, leaf, indexed=by_index), (), indexed=indexed),
+            lambda r: _or_referred(r, lambda one, by_index: [self._contains(one, leaf, indexed=by_index)], (), indexed=indexed),
             lambda text: leaf.text.lower() in text.lower() if leaf.ignore_case else leaf.text in text,
         )
+
+    def _say_words(self, reading: _Reading, words: tuple[str, ...], *, indexed: bool) -> list[str]:
+        """Alternatives that together mean that a text has all words; those of JSON also behind an escaped line break."""
+        plain = self._has_words(reading, words, indexed=indexed)
+        if not reading.json or not words:
+            return [plain]
+        # Apart from the plain words, which the index finds by itself: here contents are read, and those of common words would be many.
+        every = tuple(each for word in words for each in behind_breaks(word))
+        return [
+            plain,
+            _all([self._has_any(reading, every, indexed=indexed), *(self._says_word(reading, word, indexed=indexed) for word in words)]),
+        ]
+
+    def _says_word(self, reading: _Reading, word: str, *, indexed: bool) -> str:
+        behind = self._has_any(reading, behind_breaks(word), indexed=indexed)
+        broken = f"multiSearchAnyCaseInsensitive({reading.value}, {self._bind('Array(String)', with_breaks(word))})"
+        return f"({self._has_words(reading, (word,), indexed=indexed)} OR ({behind} AND {broken}))"
+
+    def _has_any(self, reading: _Reading, words: tuple[str, ...], *, indexed: bool) -> str:
+        text = reading.value if reading.words_index and indexed else f"lower({reading.value})"
+        chunks = [words[start : start + _TOKENS_AT_ONCE] for start in range(0, len(words), _TOKENS_AT_ONCE)]
+        return _any([f"hasAnyTokens({text}, {self._bind('Array(String)', chunk)})" for chunk in chunks])
 
     def _has_words(self, reading: _Reading, words: tuple[str, ...], *, indexed: bool) -> str:
         if not words:
@@ -206,6 +230,8 @@ class _Compiler:
     def _contains(self, reading: _Reading, leaf: Contains, *, indexed: bool) -> str:
         function = "positionCaseInsensitiveUTF8" if leaf.ignore_case else "position"
         found = f"{function}({reading.value}, {self._bind('String', leaf.text)}) > 0"
+        if reading.json and leaf.ignore_case and (escaped := escapes(leaf.text)):
+            return f"({found} OR multiSearchAnyCaseInsensitive({reading.value}, {self._bind('Array(String)', escaped)}))"
         if not reading.words_index or self._negated:
             return found
         # Only words with a boundary on both sides within the searched text are certain to be whole words, and so in the index.
@@ -256,7 +282,12 @@ class _Compiler:
             return None
         if column.many:
             return _Reading(
-                "x", over=self._value(column), when=column.present, payloads=column.payloads, payloads_indexed=column.payloads_indexed
+                "x",
+                over=self._value(column),
+                when=column.present,
+                payloads=column.payloads,
+                payloads_indexed=column.payloads_indexed,
+                json=column.json,
             )
         return _Reading(
             column.value,
@@ -323,15 +354,20 @@ def _other(text: str, kind: Kind) -> _Reading:
     return _Reading(value.format(text), present.format(text))
 
 
-def _or_referred(reading: _Reading, test: Callable[[_Reading, bool], str], words: Sequence[str], *, indexed: bool) -> str:
-    """``test``, which requires ``words``, applied to the value or, if that is a reference, to the payload that it refers to."""
-    found = test(reading, indexed)
+def _or_referred(reading: _Reading, test: Callable[[_Reading, bool], list[str]], words: Sequence[str], *, indexed: bool) -> str:
+    """The alternatives of ``test``, which require ``words``, applied to the value or, if that is a reference, to the payload that it refers
+    to.
+    """
+    found = _any(test(reading, indexed))
     if reading.payloads is None:
         return found
     # Exactly one of the two is tested, and never the text of the reference itself.
     # The subquery searches contents once, by their text index, before any span is read.
     start, size = len(PREFIX) + 1, 2 * HASH_BYTES
-    referred = f"{reading.payloads(words)} AND {test(_Reading('content', words_index=reading.payloads_indexed), True)}"
+    # By the index each alternative is looked up by itself; where contents are read, they are read once.
+    each = test(_Reading("content", words_index=reading.payloads_indexed, json=reading.json), True)
+    each = each if reading.payloads_indexed else [_any(each)]
+    referred = " UNION ALL ".join(f"{reading.payloads(words)} AND {one}" for one in each)
     return f"if(startsWith({reading.value}, '{PREFIX}'), substring({reading.value}, {start}, {size}) IN ({referred}), {found})"
 
 
@@ -343,6 +379,10 @@ def _of_two(columns: str, variable: str, key: str, kind: Kind) -> _Reading:
         return _Reading(f"{held}[{key}]", f"mapContains({held}, {key})", "", over)
     other = _other(f"{held}[{key}]", kind)
     return _Reading(other.value, other.present, None, over)
+
+
+def _any(texts: list[str]) -> str:
+    return texts[0] if len(texts) == 1 else in_some(texts)
 
 
 def _all(texts: list[str]) -> str:
