@@ -11,6 +11,7 @@ from aiohttp import web
 
 from services.query import rpc
 from services.query.api.compress import compressed
+from services.query.api.forms import MAX_FORM_BYTES
 from services.query.api.routing import Router
 from services.query.api.rpc import Service
 from services.query.apis import APIS
@@ -37,8 +38,6 @@ from tael.wal.api import DeadLetters, LiveBus, WalAppender
 
 log = get_logger("query")
 _LISTENER = "listener"
-FORM_BYTES = 10 << 20
-"""The largest form of a request; Prometheus has the same limit."""
 REFUSE_UNREAD: web.AppKey[Refuse] = web.AppKey("refuse_unread")
 """The application's key for the function that answers requests that could not be read."""
 SERVICES: web.AppKey[Iterable[Service]] = web.AppKey("services")
@@ -137,7 +136,7 @@ def build_app(
     check = require_local(settings.rest_api_addr, settings.allowed_hosts)
     families, access = [api(backend) for api in APIS], Access(settings.tokens_file)
     router = Router(families, access, check)
-    app = web.Application(middlewares=[compressed, lags_middleware(behind), router.middleware], client_max_size=FORM_BYTES)
+    app = web.Application(middlewares=[compressed, lags_middleware(behind), router.middleware], client_max_size=MAX_FORM_BYTES)
     router.register(app)
 
     async def end_streams(_: web.Application) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 
 import pytest
@@ -129,6 +130,13 @@ async def test_a_form_that_cannot_be_read_is_a_bad_request(path: str, kind: str,
     async with serving(MemorySpans()) as api, api.session.post(api.url + path, data=body, headers={"Content-Type": kind}) as answer:
         assert answer.status == 400, await answer.text()
         assert "form" in await answer.text()
+
+
+@pytest.mark.parametrize("path", ["/prometheus/api/v1/query", "/loki/api/v1/query_range"])
+async def test_a_form_that_is_too_long_is_refused_with_the_limit(path: str) -> None:
+    form = io.BytesIO(b"query=" + b"x" * (11 << 20))
+    async with serving(MemorySpans()) as api, api.session.post(api.url + path, data=form, headers={"Content-Type": URLENCODED}) as answer:
+        assert (answer.status, "at most 10,485,760 bytes" in await answer.text()) == (400, True)
 
 
 TEMPLATE = "{{" + "(" * 900 + ".a" + ")" * 900 + "}}"

@@ -138,6 +138,8 @@ async def test_refusals(api: Api) -> None:
         (error,) = response.json()["errors"]
         assert error["code"] == status
         assert said in error["msg"]
+    response = await api.get("/jaeger/api/services", headers={"X-Scope-OrgID": "a|b"})
+    assert response.json()["errors"][0]["msg"].startswith("X-Scope-OrgID: more than one tenant (accepted: ")
     odd = await api.get("/jaeger/api/traces", service="shop", tags=r'{"\ud800": "\ud800"}')
     assert (odd.status, odd.json()["data"]) == (200, [])
     response = await api.get("/jaeger/api/v3/traces")

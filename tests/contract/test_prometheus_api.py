@@ -198,7 +198,7 @@ async def test_a_form_that_is_too_large_is_bad_data() -> None:
         async with api.session.post(f"{api.url}/prometheus/api/v1/query", data=form, headers=headers) as response:
             body = await response.json()
             assert (response.status, body["status"], body["errorType"]) == (400, "error", "bad_data")
-    assert body["error"].startswith("error parsing form values: Maximum request body size 10485760 exceeded")
+    assert body["error"].startswith("error parsing form values: body: the form is too long (accepted: at most 10,485,760 bytes)")
 
 
 async def test_conflicts_in_the_data_are_execution_errors(prom: Prom) -> None:

@@ -32,11 +32,10 @@ def refuse_jaeger(request: web.Request, error: Exception) -> web.Response:
     """Answer any error in the form of the API's version."""
     if isinstance(error, web.HTTPNotFound):
         return web.Response(status=404, text="404 page not found\n")
-    plain = error.reason if isinstance(error, Rejected) else None
     status = 500 if isinstance(error, Unprocessable) else None
 
     def describe(found: int, text: str) -> web.Response:
-        code, message = status or found, plain or text
+        code, message = status or found, text
         body = (
             {"error": {"httpCode": code, "message": message}}
             if "/api/v3/" in request.path

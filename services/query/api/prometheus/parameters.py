@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from aiohttp import web
 
 from services.query.api.forms import parameters
-from tael.errors import Rejected
+from tael.errors import Rejected, TooLarge
 from tael.model.series import Matcher
 from tael.promql.parse import parse_selector
 from tael.syntax.literals import duration_ms, quoted
@@ -113,8 +113,8 @@ async def read(request: web.Request) -> Form:
     """The parameters of a GET, or of a POST with a form. Raises Rejected for a form that is too large."""
     try:
         return Form(await parameters(request))
-    except web.HTTPRequestEntityTooLarge as error:
-        raise Rejected(f"error parsing form values: {error.text}") from None
+    except TooLarge as error:
+        raise Rejected(f"error parsing form values: {error}") from None
 
 
 def invalid(name: str, problem: str) -> Rejected:
