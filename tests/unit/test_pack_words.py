@@ -124,12 +124,12 @@ def test_the_last_part_has_no_end() -> None:
 
 
 def test_the_words_that_contents_are_searched_for() -> None:
-    """Under any logic; not those of other fields, nor parts of words."""
+    """Under any logic, and behind an escaped line break or tab; not those of other fields, nor parts of words."""
     name = Words(intrinsic("name"), ("name",))
     predicate = And(
         (Words(CONTENT, ("b", "a")), Or((Not(Words(CONTENT, ("c",))), name)), Contains(CONTENT, "part"), Compare(intrinsic("kind"), "=", 1))
     )
-    assert searched(predicate) == ("a", "b", "c")
+    assert searched(predicate) == ("a", "b", "c", "na", "nb", "nc", "ra", "rb", "rc", "ta", "tb", "tc")
 
 
 def test_a_page_without_words_is_one_that_older_releases_read() -> None:
