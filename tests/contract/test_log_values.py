@@ -10,6 +10,8 @@ from services.query.logql.engine import LogqlEngine, LogqlOptions
 from tael.errors import TooLarge
 from tael.logql.parse import parse
 from tael.storage.api import LogReader
+from tael.storage.clickhouse.logs import ClickHouseLogs
+from tael.storage.merged import MergedLogs
 from tael.vectors.values import Steps
 from tests.support.storage import START_NS, HotTier, logs_of, wire_log
 
@@ -45,7 +47,9 @@ async def test_numbers_are_those_of_the_lines(any_tier: HotTier, parser: str) ->
     """Whichever tier has them, and in parts where they are too many for one answer."""
     services = [logs_of(f"shop-{at}", *(wire_log(place * SECOND, line) for place, line in enumerate(lines(parser)))) for at in range(2)]
     await any_tier.store_logs(*services, tenant="t")
-    engines = [LogqlEngine(reader, LogqlOptions()) for reader in (any_tier.logs, InParts(any_tier.logs))]
+    small = MergedLogs(any_tier.gather(any_tier.shards(lambda clickhouse, source: ClickHouseLogs(clickhouse, source, 500))))
+    parts = InParts(any_tier.logs, small)
+    engines = [LogqlEngine(any_tier.logs, LogqlOptions()), LogqlEngine(parts, LogqlOptions())]
     row_wise = LogqlEngine(any_tier.logs, LogqlOptions(push=False))
     for query in QUERIES:
         expr: Any = parse(query.format(streams='service_name=~"shop-.*"', parser=parser))
@@ -53,28 +57,32 @@ async def test_numbers_are_those_of_the_lines(any_tier: HotTier, parser: str) ->
         assert expected
         for engine in engines:
             assert shown((await engine.value("t", expr, STEPS)).value) == expected, query
+    assert parts.refused
 
 
 async def test_lines_that_are_known_are_not_read(hot_tier: HotTier) -> None:
     """Only those that are no flat lines."""
     flat = [line for line in lines("json") if line.startswith("{") and "ms" not in line]
     await hot_tier.store_logs(logs_of("shop", *(wire_log(at * SECOND, line) for at, line in enumerate(flat))), tenant="t")
-    engine = LogqlEngine(Unread(hot_tier.logs), LogqlOptions())
+    engine = LogqlEngine(Unread(hot_tier.logs, hot_tier.logs), LogqlOptions())
     for query in (*QUERIES[:3], *QUERIES[4:6]):
         expr: Any = parse(query.format(streams='service_name="shop"', parser="json"))
         assert shown((await engine.value("t", expr, STEPS)).value)
 
 
 class InParts:
-    """A reader that gives the values of ten seconds at most."""
+    """A reader whose shards have little room for values."""
 
-    def __init__(self, reader: LogReader) -> None:
-        self._reader = reader
+    def __init__(self, reader: LogReader, small: LogReader) -> None:
+        self._reader, self._small = reader, small
+        self.refused = 0
 
     async def read_values(self, tenant: str, counts: Any, max_rows: int) -> Any:
-        if counts.time_range.end_ns - counts.time_range.start_ns > 10 * SECOND:
-            raise TooLarge("too many")
-        return await self._reader.read_values(tenant, counts, max_rows)
+        try:
+            return await self._small.read_values(tenant, counts, max_rows)
+        except TooLarge:
+            self.refused += 1
+            raise
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._reader, name)
@@ -82,9 +90,6 @@ class InParts:
 
 class Unread(InParts):
     """A reader whose lines must not be read."""
-
-    async def read_values(self, tenant: str, counts: Any, max_rows: int) -> Any:
-        return await self._reader.read_values(tenant, counts, max_rows)
 
     async def read_lines(self, *_: Any) -> Any:
         raise AssertionError("a line is read")
