@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
 
 from tael.model.attributes import AttributeValue
 from tael.model.span import UNKNOWN_SERVICE
+from tael.model.time import TimeRange
 from tael.storage.clickhouse import native
 from tael.storage.clickhouse.rows import other_value
-from tael.traceql.ast import Expression, Field, Intrinsic, Named, Static, Type
-from tael.traceql.columns import Column, Rows, of_type, of_values, python_type
+from tael.traceql.ast import Attribute, Expression, Field, Filter, Intrinsic, Named, Query, Static, Type
+from tael.traceql.columns import Column, Rows, constant, of_type, of_values, python_type
 from tael.traceql.expressions import is_event, is_link
-from tael.traceql.ids import Ids
+from tael.traceql.ids import Ids, numbers_of
 from tael.traceql.spans import SERVICE, Block, Elements
 
 _TYPES = {Intrinsic.STATUS: Type.STATUS, Intrinsic.KIND: Type.KIND, Intrinsic.EVENT_TIME_SINCE_START: Type.DURATION}
@@ -78,6 +79,35 @@ def known_filters(columns: Sequence[native.Column], fields: Sequence[Named], kno
     flags = [native.numbers(column).astype(bool) for column in columns[_ID_COLUMNS : _ID_COLUMNS + len(known) + 1]]
     found = block([*columns[:_ID_COLUMNS], *columns[_ID_COLUMNS + len(known) + 1 :]], fields)
     return replace(found, known=dict(zip(known, flags[:-1], strict=True))), bool(flags[-1].any())
+
+
+def with_known_spans(
+    spans: Block,
+    known: Mapping[bytes, Collection[tuple[int, int]] | None],
+    query: Query,
+    values: Mapping[Attribute, Static],
+    within: TimeRange,
+    again: Collection[bytes],
+) -> tuple[Block, list[bytes]]:
+    """The block with the ``known`` spans of its traces, by start and number, as those that every filter of the query keeps, on which
+    attributes have these ``values``; and the traces that are left out of it, which are to be read whole: those that are to be read
+    ``again``, and those that reach beyond what was searched.
+    """
+    if not spans.size:
+        return spans, []
+    numbers, mask, left_out = numbers_of(spans.span_ids), np.zeros(spans.size, dtype=bool), set(again)
+    last = np.maximum.reduceat(spans.start_ns, spans.first_rows)
+    beyond = (spans.trace_bounds_ns[0] < within.start_ns) | (last >= within.end_ns)
+    left_out |= {spans.trace_ids[trace] for trace in np.flatnonzero(beyond).tolist()}
+    # An id alone is rarely another trace's or another start's too: few rows are left to be compared one by one.
+    maybe = np.isin(numbers, np.array([number for own in known.values() for _, number in own or ()], dtype=np.uint64))
+    for row in np.flatnonzero(maybe).tolist():
+        trace_id = spans.trace_ids[spans.trace[row]]
+        mask[row] = trace_id not in left_out and (int(spans.start_ns[row]), int(numbers[row])) in (known[trace_id] or ())
+    filters = [stage.expression for stage in query.pipeline.stages if isinstance(stage, Filter)]
+    columns = dict(spans.columns)
+    columns |= {named: constant(value, spans.size).where(mask) for named, value in values.items()}
+    return replace(spans, known=dict.fromkeys(filters, mask), columns=columns), sorted(left_out)
 
 
 def value_of(text: str) -> AttributeValue:

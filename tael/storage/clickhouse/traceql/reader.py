@@ -26,6 +26,7 @@ from tael.storage.clickhouse.traceql import statements
 from tael.storage.clickhouse.traceql.blocks import block, distinct_values
 from tael.storage.clickhouse.traceql.compared import Compared, among, compared
 from tael.storage.clickhouse.traceql.counting import MANY, ValueCounts
+from tael.storage.clickhouse.traceql.finding import Found
 from tael.storage.clickhouse.traceql.statements import widened
 from tael.storage.clickhouse.traceql.suggest import Suggestions
 from tael.storage.clickhouse.traceql.sums import sums_by_labels
@@ -35,6 +36,7 @@ from tael.traceql import comparison
 from tael.traceql.ast import Compare, Field, Intrinsic, MetricsAggregate, Named, Pipeline, Query, ScalarFilter, Scope, Static, Type
 from tael.traceql.metrics import Accumulator, Grid, Labels, Sums
 from tael.traceql.needs import AllOf, HasSpan, fields, listed, span_predicate, trace_test
+from tael.traceql.pinned import pinned
 from tael.traceql.results import FoundTrace, find, newest_first
 from tael.traceql.spans import SERVICE, Block
 from tael.traceql.spansets import matched
@@ -95,12 +97,19 @@ class ClickHouseSpansets:
                 window = TimeRange(window.start_ns, around.end_ns)
             size, newest_only = min(limit - before, _LARGEST_PAGE), first and length == _FIRST_WINDOW_NS
             candidates = self._candidates(tenant, query, window, size, until_ns=time_range.end_ns, newest_only=newest_only)
+            searched = TimeRange(window.start_ns, around.end_ns)
             async with aclosing(candidates) as pages:
                 async for page in pages:
-                    fresh = [trace_id for trace_id in page if trace_id not in seen]
-                    seen.update(fresh)
-                    for spans in await self._traces.of(tenant, fresh, named) if fresh else ():
-                        found += await asyncio.to_thread(find, query.pipeline, spans, time_range.start_ns, time_range.end_ns - 1, max_spans)
+                    fresh = [one for one in page if one.trace_id not in seen]
+                    seen.update(one.trace_id for one in fresh)
+                    for part, until_ns in _parts(fresh, 2 * size):
+                        for spans in await self._traces.of_found(tenant, part, query, named, searched):
+                            found += await asyncio.to_thread(
+                                find, query.pipeline, spans, time_range.start_ns, time_range.end_ns - 1, max_spans
+                            )
+                        # No trace of the page's rest began after its span that was found.
+                        if len(found) >= limit and sorted(found, key=newest_first)[limit - 1].start_ns > until_ns:
+                            break
                     if len(found) >= limit:
                         break
             newest.had(len(found) - before, limit - len(found))
@@ -277,7 +286,7 @@ class ClickHouseSpansets:
 
     async def _candidates(
         self, tenant: str, query: Query, window: TimeRange, size: int, *, until_ns: int, newest_only: bool
-    ) -> AsyncGenerator[list[bytes], None]:
+    ) -> AsyncGenerator[list[Found], None]:
         """Pages of traces of a window that may match, for ``size`` that match and begin before an instant.
 
         Where one span says that its trace may match, most do; where spans must be related, many of the traces that have them do not, so
@@ -285,7 +294,7 @@ class ClickHouseSpansets:
         """
         test = trace_test(query.pipeline)
         if isinstance(test, HasSpan) and not any(isinstance(stage, ScalarFilter) for stage in query.pipeline.stages):
-            async for page in self._traces.pages(tenant, query, window, max(size, _PAGE)):
+            async for page in self._traces.pages(tenant, query, window, max(size, _PAGE), spans=bool(pinned(query))):
                 yield page
             return
         rest: list[tuple[int, bytes]] = []
@@ -332,11 +341,19 @@ def _pieces(window: TimeRange, until_ns: int, *, several: bool) -> Iterator[Time
     yield TimeRange(until_ns, window.end_ns)
 
 
-def _pages(found: Sequence[tuple[int, bytes]], size: int) -> Iterator[list[bytes]]:
-    """Ids, those that began last first."""
-    ids = [trace_id for _, trace_id in sorted(found, key=lambda one: (-one[0], one[1]))]
-    for at in range(0, len(ids), size):
-        yield ids[at : at + size]
+def _pages(found: Sequence[tuple[int, bytes]], size: int) -> Iterator[list[Found]]:
+    """Traces, those that began last first."""
+    traces = [Found(trace_id, start_ns, start_ns) for start_ns, trace_id in sorted(found, key=lambda one: (-one[0], one[1]))]
+    for at in range(0, len(traces), size):
+        yield traces[at : at + size]
+
+
+def _parts(page: Sequence[Found], size: int) -> Iterator[tuple[Sequence[Found], int]]:
+    """The traces of a page in parts, those that may have begun last first, and before when all of the rest began."""
+    ordered = sorted(page, key=lambda one: (-one.oldest_ns, one.trace_id))
+    for at in range(0, len(ordered), size):
+        rest = ordered[at + size : at + size + 1]
+        yield ordered[at : at + size], rest[0].oldest_ns if rest else 0
 
 
 def _add(spans: Block, query: Query, into: Accumulator) -> None:

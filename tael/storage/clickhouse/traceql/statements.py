@@ -66,41 +66,6 @@ def widened(time_range: TimeRange) -> TimeRange:
     return TimeRange(max(0, time_range.start_ns - AROUND_NS), time_range.end_ns + AROUND_NS)
 
 
-@dataclass(frozen=True, slots=True)
-class After:
-    """The end of the last page of candidates: the newest start and the id of its last trace."""
-
-    start_ns: int
-    trace_id: bytes
-
-
-def find_traces(
-    source: Source, tenant: str, wanted: Sequence[Predicate], time_range: TimeRange, limit: int, after: After | None
-) -> Statement:
-    """Rows of id in hex and newest start, for traces with a span in the range that satisfies any of ``wanted``, those with the newest such
-    span first.
-
-    Each of these is looked for by itself: an index applies to a condition, but to no alternatives of which it covers only some.
-    """
-    where = Conditions(tenant)
-    where.within("start_time", time_range)
-    rows = source.rows("spans", tenant, time_range)
-    found = [
-        f"  SELECT trace_id, start_time\n  FROM {rows}\n  WHERE {where}\n  AND {condition(one, SPAN_COLUMNS, where.parameters)}"  # noqa: S608  # names of ours and parameters
-        for one in wanted
-    ]
-    having = ""
-    if after is not None:
-        having = "HAVING (newest, hex(trace_id)) < ({after_ns:Int64}, {after_id:String})\n"
-        where.parameters |= {"after_ns": after.start_ns, "after_id": after.trace_id.hex().upper()}
-    where.parameters["limit"] = limit
-    sql = (
-        f"SELECT hex(trace_id), max({START}) AS newest\nFROM (\n{_UNION.join(found)}\n)\nGROUP BY trace_id\n"
-        f"{having}ORDER BY newest DESC, hex(trace_id) DESC\nLIMIT {{limit:UInt64}}"
-    )
-    return Statement(sql, where.parameters)
-
-
 def read_traces(
     source: Source,
     tenant: str,

@@ -23,12 +23,14 @@ from tael.storage.clickhouse.predicate import is_narrow
 from tael.storage.clickhouse.query_builder import trace_hours
 from tael.storage.clickhouse.source import Source
 from tael.storage.clickhouse.traceql import statements
-from tael.storage.clickhouse.traceql.blocks import block, has_unknown_service, known_filters, traces_with_copies
+from tael.storage.clickhouse.traceql.blocks import block, has_unknown_service, known_filters, traces_with_copies, with_known_spans
+from tael.storage.clickhouse.traceql.finding import Found, find_traces, read_found
 from tael.storage.clickhouse.traceql.rarest import count_passing, rarest_first
-from tael.storage.clickhouse.traceql.statements import After, Candidates
+from tael.storage.clickhouse.traceql.statements import Candidates
 from tael.traceql.ast import Filter, Named, Query
 from tael.traceql.columns import Mask
 from tael.traceql.needs import AllOf, HasSpan, TraceTest, exact_filters, fields, first_conditions, lists_in, lower, trace_test
+from tael.traceql.pinned import pinned
 from tael.traceql.spans import Block
 from tael.traceql.spansets import matched
 from tael.traceql.structure import ORPHAN
@@ -39,6 +41,8 @@ _SORTED: Final = {**_SETTINGS, "max_block_size": 250_000, "preferred_block_size_
 """Large blocks for what is sorted: merging many small ones costs more than sorting them."""
 AT_ONCE: Final = replace(LIMITS, steps=False)
 """For conditions on narrow columns, which most granules have a row for: they are tested together."""
+APART: Final = replace(AT_ONCE, apart=True, threads=2)
+"""For the spans of traces, of which each may be in a granule of its own."""
 _NEAR_NS: Final = 10 * NS_PER_SECOND
 SAMPLE_NS: Final = 10 * NS_PER_SECOND
 """The spans of so long are counted to learn which are rare."""
@@ -150,35 +154,62 @@ class TraceBlocks:
         longer = (bytes.fromhex(bytes(trace_id).decode()) for (trace_id,) in found)
         return [trace_id for trace_id in longer if trace_id in wanted]
 
-    async def pages(self, tenant: str, query: Query, window: TimeRange, size: int) -> AsyncIterator[list[bytes]]:
-        """Pages of at most ``size`` ids of traces that may match, those with the newest spans first."""
+    async def pages(self, tenant: str, query: Query, window: TimeRange, size: int, *, spans: bool = False) -> AsyncIterator[list[Found]]:
+        """Pages of at most ``size`` traces that may match, those with the newest spans first; with ``spans`` these are listed."""
         wanted, after = _alternatives(query), None
+        limits = AT_ONCE if all(map(is_narrow, wanted)) else LIMITS
         while True:
-            statement = statements.find_traces(self._source, tenant, wanted, window, size, after)
-            found = await self._rows(statement, AT_ONCE if all(map(is_narrow, wanted)) else LIMITS)
-            ids = [bytes.fromhex(bytes(trace_id).decode()) for trace_id, _ in found]
-            if ids:
-                yield ids
-            if len(ids) < size:
+            try:
+                statement = find_traces(self._source, tenant, wanted, window, size, after, spans=spans)
+                page = [read_found(row) for row in await self._rows(statement, limits)]
+            except TooLarge:
+                if not spans:
+                    raise
+                # Without their spans, very many traces take a third of the memory.
+                spans = False
+                continue
+            if page:
+                yield page
+            if len(page) < size:
                 return
-            after = After(int(found[-1][1]), ids[-1])
+            after = page[-1]
+
+    async def of_found(self, tenant: str, traces: Sequence[Found], query: Query, named: Sequence[Named], within: TimeRange) -> list[Block]:
+        """The spans of these traces. Where all of a trace's spans are ``within`` the range that was searched, those are known that the
+        query keeps, and attributes that have one value on all of these are not read.
+        """
+        known = {one.trace_id: one.spans for one in traces if one.spans is not None}
+        values = pinned(query) if known else {}
+        rest = [one.trace_id for one in traces if one.trace_id not in known]
+        blocks = []
+        for spans, again in await self._whole(tenant, list(known), [one for one in named if one not in values], few=_FEW) if known else ():
+            marked, left_out = await asyncio.to_thread(with_known_spans, spans, known, query, values, within, again)
+            blocks.append(marked)
+            rest += left_out
+        return [*blocks, *(await self.of(tenant, rest, named) if rest else ())]
 
     async def of(self, tenant: str, trace_ids: Sequence[bytes], named: Sequence[Named]) -> list[Block]:
         """The spans of these traces, in several blocks if they are too many for one answer."""
+        return [spans for spans, _ in await self._whole(tenant, trace_ids, named)]
+
+    async def _whole(
+        self, tenant: str, trace_ids: Sequence[bytes], named: Sequence[Named], few: int = 0
+    ) -> list[tuple[Block, list[bytes]]]:
+        """See ``of`` and ``_once_each``."""
         hours: set[int] | None = None
         if self._source.elsewhere("spans"):
             hours = {int(second) * NS_PER_SECOND for (second,) in await self._rows(trace_hours(self._source, tenant, trace_ids))}
         read = partial(statements.read_traces, self._source, tenant, trace_ids, named, hours)
         try:
-            columns, selected, _ = await self._once_each(partial(read, named_service=True), limits=AT_ONCE)
+            columns, selected, again = await self._once_each(partial(read, named_service=True), few, APART)
             if has_unknown_service(columns, selected):
-                columns, selected, _ = await self._once_each(read, limits=AT_ONCE)
-            return [block(columns, selected)]
+                columns, selected, again = await self._once_each(read, few, APART)
+            return [(block(columns, selected), again)]
         except TooLarge:
             if len(trace_ids) == 1:
                 raise
         half = len(trace_ids) // 2
-        return [*await self.of(tenant, trace_ids[:half], named), *await self.of(tenant, trace_ids[half:], named)]
+        return [*await self._whole(tenant, trace_ids[:half], named, few), *await self._whole(tenant, trace_ids[half:], named, few)]
 
     async def _once_each(
         self, read: Callable[..., tuple[Statement, list[Named]]], few: int = 0, limits: Limits = LIMITS
