@@ -154,7 +154,7 @@ def lower(expression: Expression, *, lists: bool = True) -> Lowered:  # noqa: C9
             return ANYTHING
 
 
-def listed(pipeline: Pipeline) -> list[p.Predicate]:
+def listed(pipeline: Pipeline) -> list[p.Listed]:
     """For each attribute that the pipeline's filters compare, the predicate that it is a list."""
     return lists_in(stage.expression for stage in pipeline.stages if isinstance(stage, Filter))
 
@@ -196,7 +196,7 @@ def exact_filters(pipeline: Pipeline) -> list[Expression]:
     return [one for one in dict.fromkeys(filters) if lower(one, lists=False).exact]
 
 
-def lists_in(expressions: Iterable[Expression]) -> list[p.Predicate]:
+def lists_in(expressions: Iterable[Expression]) -> list[p.Listed]:
     """For each attribute that the expressions compare, the predicate that it is a list; a service is never one."""
     found = (named for expression in expressions for named in fields_of(expression))
     return [p.Listed(_field(named)) for named in dict.fromkeys(found) if isinstance(named, Attribute) and named != SERVICE]

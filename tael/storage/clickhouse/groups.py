@@ -67,6 +67,15 @@ EXPRESSIONS: Final = dict(zip(COLUMNS, map(_bits, (_GROUPS, _MORE_GROUPS)), stri
 """The default expressions of the columns."""
 
 
+def may_be_filled(column: str) -> str:
+    """The condition that the group of one of these columns may not be empty in a row."""
+    for mask, of in zip(COLUMNS, (_GROUPS, _MORE_GROUPS), strict=True):
+        for bit, group in enumerate(of):
+            if column in group.columns:
+                return f"bitAnd({mask}, {1 << bit}) = 0"
+    raise KeyError(column)
+
+
 def common(masks: Sequence[int]) -> int:
     """The mask of the groups that are empty in all of these rows (at least one)."""
     return reduce(and_, masks)

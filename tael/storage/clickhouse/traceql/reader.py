@@ -13,6 +13,7 @@ from tael.errors import TooLarge
 from tael.model import predicate as p
 from tael.model.time import NS_PER_SECOND, TimeRange
 from tael.storage.api import Answer
+from tael.storage.clickhouse import groups, lacking
 from tael.storage.clickhouse.attribute_keys import ClickHouseAttributeKeys
 from tael.storage.clickhouse.client import ClickHouse
 from tael.storage.clickhouse.columns import SPAN_COLUMNS
@@ -26,7 +27,7 @@ from tael.storage.clickhouse.traceql import statements
 from tael.storage.clickhouse.traceql.blocks import block, distinct_values
 from tael.storage.clickhouse.traceql.compared import Compared, among, compared
 from tael.storage.clickhouse.traceql.counting import MANY, ValueCounts
-from tael.storage.clickhouse.traceql.finding import Found
+from tael.storage.clickhouse.traceql.finding import Found, any_list
 from tael.storage.clickhouse.traceql.statements import widened
 from tael.storage.clickhouse.traceql.suggest import Suggestions
 from tael.storage.clickhouse.traceql.sums import sums_by_labels
@@ -175,7 +176,7 @@ class ClickHouseSpansets:
         base, selection = conditions
         time_range = _range_of(grid)
         lists = await self._lists(tenant, query.pipeline, time_range)
-        lists += await self._lists(tenant, Pipeline((compare.selection,)), time_range)
+        lists = [*lists, *await self._lists(tenant, Pipeline((compare.selection,)), time_range)]
         parameters: dict[str, Any] = {}
         wanted = p.all_of([base, *(p.Not(is_list) for is_list in lists)])
         texts = [condition(one, SPAN_COLUMNS, parameters) for one in (wanted, selection)]
@@ -235,15 +236,15 @@ class ClickHouseSpansets:
     async def _texts(self, statement: Statement) -> list[str]:
         return [text(value) for (value,) in await self._clickhouse.query(statement.sql, statement.parameters, LIMITS)]
 
-    async def _lists(self, tenant: str, pipeline: Pipeline, time_range: TimeRange) -> list[p.Predicate]:
+    async def _lists(self, tenant: str, pipeline: Pipeline, time_range: TimeRange) -> Sequence[p.Listed]:
         """For each compared attribute, the predicate that it is a list. Empty if no span of the range has such a list, so that counting
         need not test every span for it.
         """
         lists = listed(pipeline)
         if not lists:
             return []
-        statement = statements.any_span(self._source, tenant, p.Or(tuple(lists)), time_range)
-        return lists if await self._clickhouse.query(statement.sql, statement.parameters, LIMITS) else []
+        statement = any_list(self._source, tenant, lists, time_range)
+        return lists if await lacking.asked(self._clickhouse, statement, groups.INSTEAD, LIMITS) else []
 
     def _sums(
         self, tenant: str, query: Query, lists: Sequence[p.Predicate], function: MetricsAggregate, grid: Grid, *, exemplars: bool

@@ -280,16 +280,6 @@ def _sums(*, summed: bool, of_value: bool, exemplars: bool) -> list[str]:
     return [*sums, *_EXEMPLAR, "any(assumeNotNull(v))" if of_value else "toFloat64(1)"] if exemplars else sums
 
 
-def any_span(source: Source, tenant: str, predicate: Predicate, time_range: TimeRange) -> Statement:
-    """A row if any span of a range satisfies a predicate."""
-    where = Conditions(tenant)
-    where.within("start_time", time_range)
-    where.add(condition(predicate, SPAN_COLUMNS, where.parameters))
-    return Statement(
-        f"SELECT 1\nFROM {source.rows('spans', tenant, time_range)}\nWHERE {where}\nLIMIT 1", where.parameters
-    )  # names of ours
-
-
 def count_spans(source: Source, tenant: str, time_range: TimeRange) -> Statement:
     """The number of spans in a range."""
     where = Conditions(tenant)

@@ -16,7 +16,7 @@ from tael.errors import TooLarge
 from tael.model import predicate as p
 from tael.model.predicate import Predicate
 from tael.model.time import NS_PER_SECOND, TimeRange
-from tael.storage.clickhouse import native
+from tael.storage.clickhouse import groups, lacking, native
 from tael.storage.clickhouse.client import ClickHouse, Limits, Row
 from tael.storage.clickhouse.conditions import Statement
 from tael.storage.clickhouse.predicate import is_narrow
@@ -156,12 +156,12 @@ class TraceBlocks:
 
     async def pages(self, tenant: str, query: Query, window: TimeRange, size: int, *, spans: bool = False) -> AsyncIterator[list[Found]]:
         """Pages of at most ``size`` traces that may match, those with the newest spans first; with ``spans`` these are listed."""
-        wanted, after = _alternatives(query), None
+        after, (wanted, lists) = None, _alternatives(query)
         limits = AT_ONCE if all(map(is_narrow, wanted)) else LIMITS
         while True:
             try:
-                statement = find_traces(self._source, tenant, wanted, window, size, after, spans=spans)
-                page = [read_found(row) for row in await self._rows(statement, limits)]
+                statement = find_traces(self._source, tenant, wanted, lists, window, size, after, spans=spans)
+                page = [read_found(row) for row in await lacking.asked(self._clickhouse, statement, groups.INSTEAD, limits)]
             except TooLarge:
                 if not spans:
                     raise
@@ -239,14 +239,14 @@ def _is_narrow(test: TraceTest) -> bool:
     return is_narrow(test.predicate) if isinstance(test, HasSpan) else all(map(_is_narrow, test.parts))
 
 
-def _alternatives(query: Query) -> list[Predicate]:
-    """Predicates of which every span satisfies one that may let its trace match: what has lists, which no index covers, is a case of its
-    own.
+def _alternatives(query: Query) -> tuple[list[Predicate], list[p.Listed]]:
+    """Predicates of which every span satisfies one that may let its trace match: what has one of these lists, which no index covers, is a
+    case of its own.
     """
     lists = lists_in(first_conditions(stage.expression) for stage in query.pipeline.stages if isinstance(stage, Filter))
     tests = [trace_test(query.pipeline, lists=with_lists) for with_lists in ((False, True) if lists else (False,))]
     alone = [test.predicate for test in tests if isinstance(test, HasSpan)]
-    return [*alone[:1], *(p.all_of((p.Or(tuple(lists)), one)) for one in alone[1:])]
+    return [*alone[:1], *(p.all_of((p.Or(tuple(lists)), one)) for one in alone[1:])], lists
 
 
 def _matched(query: Query, spans: Block, without: Sequence[bytes]) -> Mask:
