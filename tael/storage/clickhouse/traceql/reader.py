@@ -36,17 +36,20 @@ from tael.storage.gather import Part
 from tael.traceql import comparison
 from tael.traceql.ast import Compare, Field, Intrinsic, MetricsAggregate, Named, Pipeline, Query, ScalarFilter, Scope, Static, Type
 from tael.traceql.metrics import Accumulator, Grid, Labels, Sums
-from tael.traceql.needs import AllOf, HasSpan, fields, listed, span_predicate, trace_test
+from tael.traceql.needs import AllOf, HasSpan, TraceTest, fields, listed, span_predicate, trace_test
 from tael.traceql.pinned import pinned
 from tael.traceql.results import FoundTrace, find, newest_first
 from tael.traceql.spans import SERVICE, Block
 from tael.traceql.spansets import matched
 
 _FIRST_WINDOW_NS: Final = 120 * NS_PER_SECOND
+_SHORT_WINDOW_NS: Final = 30 * NS_PER_SECOND
 _FIRST_PIECE_NS: Final = 10 * NS_PER_SECOND
 """The last part of the first window, which is read by itself where traces have to pass several tests."""
 _GROWTH: Final = 32
 """How much longer the window is that follows one without a trace."""
+_SHORT_GROWTH: Final = 160
+"""The same after the short one: an hour and what is around it take two."""
 _PAGE: Final = 100
 """How many traces are read at once if no more are wanted."""
 _FEW: Final = 20
@@ -91,34 +94,43 @@ class ClickHouseSpansets:
         # What is common is found in the newest window, to which what starts after the range is added.
         around, seen = widened(time_range), set[bytes]()
         length = await self._first_window(tenant, query, time_range, limit)
-        newest = Newest(TimeRange(around.start_ns, time_range.end_ns), length, _GROWTH)
-        while len(found) < limit and (window := newest.next()) is not None:
+        growth = _GROWTH if length >= _FIRST_WINDOW_NS else _SHORT_GROWTH
+        newest = Newest(TimeRange(around.start_ns, time_range.end_ns), length, growth)
+        since_ns = 0
+        while not _has_newest(found, limit, since_ns) and (window := newest.next()) is not None:
             before, first = len(found), window.end_ns == time_range.end_ns
             if first:
                 window = TimeRange(window.start_ns, around.end_ns)
-            size, newest_only = min(limit - before, _LARGEST_PAGE), first and length == _FIRST_WINDOW_NS
+            size, newest_only = max(1, min(limit - before, _LARGEST_PAGE)), first and length == _FIRST_WINDOW_NS
             candidates = self._candidates(tenant, query, window, size, until_ns=time_range.end_ns, newest_only=newest_only)
             searched = TimeRange(window.start_ns, around.end_ns)
+            since_ns = 0
             async with aclosing(candidates) as pages:
                 async for page in pages:
                     fresh = [one for one in page if one.trace_id not in seen]
                     seen.update(one.trace_id for one in fresh)
-                    for part, until_ns in _parts(fresh, 2 * size):
+                    for part, until_ns in _parts(fresh, max(2 * size, _FEW)):
                         for spans in await self._traces.of_found(tenant, part, query, named, searched):
                             found += await asyncio.to_thread(
                                 find, query.pipeline, spans, time_range.start_ns, time_range.end_ns - 1, max_spans
                             )
                         # No trace of the page's rest began after its span that was found.
-                        if len(found) >= limit and sorted(found, key=newest_first)[limit - 1].start_ns > until_ns:
+                        if _has_newest(found, limit, until_ns + 1):
                             break
                     if len(found) >= limit:
+                        # In a short window that has no more, all may have begun long before those that the next one has.
+                        since_ns = window.start_ns if first and length < _FIRST_WINDOW_NS and len(page) < _PAGE else 0
                         break
-            newest.had(len(found) - before, limit - len(found))
+            newest.had(len(found) - before, max(1, limit - len(found)))
         return Answer(sorted(found, key=newest_first)[:limit])
 
     async def _first_window(self, tenant: str, query: Query, time_range: TimeRange, limit: int) -> int:
-        """How long the first window is: longer where traces have to pass several tests, of which one is passed by too few spans."""
+        """How long the first window is: shorter where one span decides, longer where traces have to pass several tests, of which one is
+        passed by too few spans.
+        """
         test = trace_test(query.pipeline)
+        if _is_of_one(query, test):
+            return _SHORT_WINDOW_NS
         if not isinstance(test, AllOf):
             return _FIRST_WINDOW_NS
         last = TimeRange(max(time_range.start_ns, time_range.end_ns - SAMPLE_NS), time_range.end_ns)
@@ -294,7 +306,7 @@ class ClickHouseSpansets:
         that is found out first, for all of the window at once.
         """
         test = trace_test(query.pipeline)
-        if isinstance(test, HasSpan) and not any(isinstance(stage, ScalarFilter) for stage in query.pipeline.stages):
+        if _is_of_one(query, test):
             async for page in self._traces.pages(tenant, query, window, max(size, _PAGE), spans=bool(pinned(query))):
                 yield page
             return
@@ -329,6 +341,16 @@ def _range_of(grid: Grid) -> TimeRange:
     return TimeRange(max(0, first + 1), last + 1)
 
 
+def _is_of_one(query: Query, test: TraceTest) -> bool:
+    """Whether one span says that its trace may match, and most such traces do."""
+    return isinstance(test, HasSpan) and not any(isinstance(stage, ScalarFilter) for stage in query.pipeline.stages)
+
+
+def _has_newest(found: Sequence[FoundTrace], limit: int, since_ns: int) -> bool:
+    """Whether so many traces were found that began since an instant."""
+    return sum(trace.start_ns >= since_ns for trace in found) >= limit
+
+
 def _pieces(window: TimeRange, until_ns: int, *, several: bool) -> Iterator[TimeRange]:
     """The newest window before an instant, of which for several tests the last seconds, which are enough for what is frequent, come first;
     and then what is after the instant.
@@ -350,11 +372,12 @@ def _pages(found: Sequence[tuple[int, bytes]], size: int) -> Iterator[list[Found
 
 
 def _parts(page: Sequence[Found], size: int) -> Iterator[tuple[Sequence[Found], int]]:
-    """The traces of a page in parts, those that may have begun last first, and before when all of the rest began."""
+    """A page in two parts, so many traces that may have begun last and the rest, each with when all that follow it began at the latest."""
     ordered = sorted(page, key=lambda one: (-one.oldest_ns, one.trace_id))
-    for at in range(0, len(ordered), size):
-        rest = ordered[at + size : at + size + 1]
-        yield ordered[at : at + size], rest[0].oldest_ns if rest else 0
+    if len(ordered) > size:
+        yield ordered[:size], ordered[size].oldest_ns
+    if rest := ordered[size if len(ordered) > size else 0 :]:
+        yield rest, 0
 
 
 def _add(spans: Block, query: Query, into: Accumulator) -> None:
