@@ -89,7 +89,7 @@ def questions(of: Known, hours: int) -> list[Question]:
         return Question(name, lambda _: "/api/v1/logs", lambda at: span | {k: v(at) if callable(v) else v for k, v in fixed.items()})
 
     def tempo(name: str, path: str, **fixed: Any) -> Question:
-        return Question(name, lambda _: f"/tempo/api/{path}", lambda _: span | fixed)
+        return Question(name, lambda _: f"/tempo/api/{path}", lambda at: span | {k: v(at) if callable(v) else v for k, v in fixed.items()})
 
     def get(at: int) -> str:
         return f"/api/v1/traces/{of.traces[at % len(of.traces)]}"
@@ -128,8 +128,12 @@ def questions(of: Known, hours: int) -> list[Question]:
         traces("resource attribute, absent", attribute=lambda at: f"host.name=none-{at}"),
         traces("operation, common", operation=lambda at: f"operation-{at % 9}"),
         traces("operation, absent", operation=lambda at: f"none-{at}"),
-        tempo("TraceQL, attribute, rare", "search", q=f'{{ span.session.id = "{of.sessions[0]}" }}', limit=20),
-        tempo("TraceQL, attribute, absent", "search", q='{ span.session.id = "none" }', limit=20),
+        tempo(
+            "TraceQL, attribute, rare", "search", q=lambda at: f'{{ span.session.id = "{of.sessions[at % len(of.sessions)]}" }}', limit=20
+        ),
+        tempo("TraceQL, attribute, of some spans", "search", q=lambda at: f'{{ span.url.path = "/api/v1/item/{at * 7_919}" }}', limit=20),
+        tempo("TraceQL, attribute, common", "search", q='{ span.http.request.method = "PUT" }', limit=20),
+        tempo("TraceQL, attribute, absent", "search", q=lambda at: f'{{ span.session.id = "none-{at}" }}', limit=20),
         tempo("TraceQL, errors of a service", "search", q='{ resource.service.name = "service-3" && status = error }', limit=20),
         tempo("TraceQL, related", "search", q="{ status = error } >> { kind = client }", limit=20),
         tempo("TraceQL, related, none", "search", q="{ status = error } >> { status = error && duration > 400ms }", limit=20),
