@@ -86,12 +86,15 @@ class Unavailable(Retryable):
 
 
 class Unreadable(Unavailable):
-    """An object of the bucket cannot be read; ``key`` ends in its key. ``alone``: other objects probably can be read."""
+    """An object of the bucket cannot be read; ``key`` ends in its key. ``alone``: other objects probably can be read. ``silent``: the store
+    gives no answer at all, and will probably give none about others.
+    """
 
-    def __init__(self, key: str, *, alone: bool) -> None:
+    def __init__(self, key: str, *, alone: bool, silent: bool = False) -> None:
         super().__init__(f"the object {key} cannot be read")
         self.key = key
         self.alone = alone
+        self.silent = silent
 
 
 class Fenced(TaelError):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -16,7 +17,8 @@ from tael.runtime.http import serve
 class FaultyStore:
     """Forwards requests to ``target``; while ``fault`` is set, it spoils answers for keys that contain ``where``.
 
-    ``busy`` answers 503 without forwarding, ``late`` forwards and then answers 500, ``short`` ends the body half way.
+    ``busy`` answers 503 without forwarding, ``late`` forwards and then answers 500, ``short`` ends the body half way,
+    ``silent`` gives no answer.
     """
 
     def __init__(self, target: str) -> None:
@@ -32,6 +34,8 @@ class FaultyStore:
         self.spoiled += spoil
         if spoil and self.fault == "busy":
             return web.Response(status=503, text="<Error><Code>SlowDown</Code></Error>", content_type="application/xml")
+        if spoil and self.fault == "silent":
+            await asyncio.Event().wait()
         # The path goes on as it came, for it is signed.
         url = URL(self._target + request.raw_path, encoded=True)
         async with (

@@ -84,6 +84,8 @@ _OBJECT_CODES: Final = frozenset(
 _OBJECT: Final = re.compile(r"while reading '([^']+)' in bucket|in file/uri ([^)]+)\)")
 _S3_ERROR: Final = 499
 _NOT_FOUND: Final = "HTTP response code: 404"
+_NO_RESPONSE: Final = f"HTTP response code: {(1 << 64) - 1}"
+"""As the server writes -1: a timeout, or a connection that was refused."""
 _RESULT_TOO_LARGE: Final = frozenset({158, 396})
 # Messages are matched where a code has several causes: 241 is a query over its own limit or a server out of memory, 252 may be the insert's
 # fault.
@@ -347,7 +349,9 @@ def translate(error: Exception, *, reading: bool = False) -> TaelError:
 def _stored_data_error(code: int, text: str) -> TaelError | None:
     """The error for damaged or unreadable stored data; None when the error has another cause."""
     if code in _OBJECT_CODES and (found := _OBJECT.search(text)):
-        return Unreadable(found[1] or found[2], alone=code != _S3_ERROR or _NOT_FOUND in text)
+        return Unreadable(
+            found[1] or found[2], alone=code != _S3_ERROR or _NOT_FOUND in text, silent=code == _S3_ERROR and _NO_RESPONSE in text
+        )
     if code in _DAMAGED_CODES:
         return Unavailable("a part of this shard's data is damaged; the log of this process names its file")
     return None

@@ -74,7 +74,7 @@ class Tiers:
         self._manifests = manifests
         self._bucket_url = bucket_url
         self._manifest: Manifest | None = None
-        self._ask_again_at = 0.0
+        self._ask_again_at = self._silent_until = 0.0
         self._columns: Mapping[str, Columns] = {}
         self._columns_at = -_COLUMNS_SECONDS
 
@@ -112,6 +112,17 @@ class Tiers:
         """The source of only the hot tables."""
         return HotTables(self._clickhouse.database)
 
+    @property
+    def silent(self) -> bool:
+        """Whether the object store gave no answer a moment ago."""
+        return time.monotonic() < self._silent_until
+
+    def give_up(self) -> None:
+        """Remember that the object store gives no answer: to find out takes a third of a question's time, and most questions have several
+        statements.
+        """
+        self._silent_until = time.monotonic() + _AGAIN_SECONDS
+
     async def source(self, manifest: Manifest, unreadable: Collection[str]) -> TieredTables:
         """The source for one attempt at a question. Columns are read only if hours have left the hot tables, and at most once a minute."""
         head = manifest.head
@@ -122,6 +133,16 @@ class Tiers:
                 found.setdefault(text(table), []).append((text(name), text(kind)))
             self._columns, self._columns_at = found, time.monotonic()
         return TieredTables(self._clickhouse.database, manifest, self._columns, self._bucket_url, unreadable)
+
+
+class _Every(frozenset[str]):
+    """The keys of all files."""
+
+    def __contains__(self, key: object) -> bool:
+        return True
+
+
+_EVERY: Final = _Every()
 
 
 class TieredShard(Generic[R]):
@@ -145,7 +166,7 @@ class TieredShard(Generic[R]):
 
     async def ask(self, question: Callable[[R], Awaitable[Answer[T]]]) -> Answer[T]:
         """See AskedShard. Files that cannot be read are left out and listed as missing."""
-        known, unreadable = await self._tiers.snapshot(), frozenset[str]()
+        known, unreadable = await self._tiers.snapshot(), _EVERY if self._tiers.silent else frozenset[str]()
         if known is None:
             answer = await question(self._build(self._tiers.hot()))
             return Answer(answer.value, (*answer.missing, self._unreachable))
@@ -156,7 +177,7 @@ class TieredShard(Generic[R]):
                 answer = await question(self._build(source))
             except TaelError as error:
                 manifest, more = await self._after(error, source, manifest, patience)
-                unreadable |= more
+                unreadable = more if more is _EVERY else unreadable | more
                 continue
             try:
                 head = await self._overtaken(source, manifest)
@@ -183,6 +204,10 @@ class TieredShard(Generic[R]):
         keys = _unreadable(error, source.trail.opened) if isinstance(error, Unreadable) else frozenset()
         if not keys:
             raise error
+        if isinstance(error, Unreadable) and error.silent:
+            log.warning("the object store does not answer; reading without its files", shard=self.name, key=min(keys))
+            self._tiers.give_up()
+            return manifest, _EVERY
         log.warning("a file of the cold tier cannot be read", shard=self.name, key=min(keys), files=len(keys))
         return manifest, keys
 

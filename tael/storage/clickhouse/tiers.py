@@ -36,9 +36,10 @@ _BRANCHES: Final = 24
 """Up to so many cold hours of payloads are read as one branch each."""
 _SETTINGS: Final = (
     # No hive partitioning: the tenant in a path is escaped, and date and hour are not our columns. No prefetch: it would be the first
-    # megabyte of each file, before its footer says what is needed. A store that does not answer is soon given up.
+    # megabyte of each file, before its footer says what is needed. A store that does not answer is given up after some
+    # ten seconds: each of two reads has two attempts, the first of which is short.
     "SETTINGS use_hive_partitioning = 0, input_format_null_as_default = 1, remote_filesystem_read_prefetch = 0, "
-    "s3_retry_attempts = 2, s3_connect_timeout_ms = 1000, s3_request_timeout_ms = 5000"
+    "s3_retry_attempts = 1, s3_max_single_read_retries = 2, s3_connect_timeout_ms = 1000, s3_request_timeout_ms = 5000"
 )
 
 
