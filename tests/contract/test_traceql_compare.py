@@ -179,3 +179,37 @@ async def test_names_of_roots_that_are_many(hot_tier: HotTier) -> None:
         (labels[0][1].value, labels[1][1]): sum(values) for labels, values in found.items() if labels[0][1] and labels[1][0] == "rootName"
     }
     assert names == {("baseline", Static(Type.STRING, "root 3")): 2, ("baseline_total", None): 7}
+
+
+async def test_roots_that_have_no_service(any_tier: HotTier) -> None:
+    """The root has its name also where its resource does not say which service it is of; whether that was sent as a text is no matter."""
+    trace, other = b"a" * 16, b"b" * 16
+    nameless = of_service("", wire_span(0, name="nameless", trace_id=trace, span_id=b"1" * 8))
+    del nameless.resource.attributes[:]
+    literal = of_service("unknown_service", wire_span(1, name="literal", trace_id=other, span_id=b"2" * 8))
+    children = [child_of(b"0" * 8, 2, trace_id=trace, span_id=b"3" * 8), child_of(b"0" * 8, 3, trace_id=other, span_id=b"4" * 8)]
+    await any_tier.store(nameless, literal, of_service("shop", *children))
+    for query in ("{ }", "{ nestedSetLeft >= 0 }"):
+        found = await compared(any_tier, f"{query} | compare({{ status = error }})", -1)
+        told = {
+            (labels[1][0], str(labels[1][1].value)): sum(values)
+            for labels, values in found.items()
+            if labels[0][1] and labels[1][1] and labels[1][0].startswith("root")
+        }
+        assert told == {
+            ("rootName", "nameless"): 2,
+            ("rootName", "literal"): 2,
+            ("rootServiceName", ""): 2,
+            ("rootServiceName", "unknown_service"): 2,
+        }, query
+
+
+async def test_more_roots_than_have_codes(hot_tier: HotTier, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The answer is the same, from the statement that ranks them."""
+    traces = [bytes([own]) * 16 for own in range(1, 6)]
+    roots = [wire_span(at * NS_PER_SECOND, name=f"root {at}", trace_id=own, span_id=own[:8]) for at, own in enumerate(traces)]
+    await hot_tier.store(of_service("web", *roots))
+    expected = await compared(hot_tier, "{ } | compare({ status = error })", -1)
+    monkeypatch.setattr("tael.storage.clickhouse.traceql.relatives.MOST_CODES", 4)
+    assert await compared(hot_tier, "{ } | compare({ status = error })", -1) == expected
+    assert sum(labels[1][0] == "rootName" for labels in expected) == 6

@@ -8,8 +8,10 @@ from functools import partial
 from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tael.errors import TooLarge
+from tael.model.time import TimeRange
 from tael.storage.clickhouse import native
 from tael.storage.clickhouse.client import ClickHouse, Limits
 from tael.storage.clickhouse.conditions import Statement
@@ -33,6 +35,8 @@ _SAMPLE: Final = 10_000
 _KEYS_AT_ONCE: Final = 16
 _IN_A_SET: Final = 2_000_000
 """Up to this many spans fit in a set, of 16 to 32 bytes for each."""
+_PIECES: Final = 16
+"""The part of a range in which most names of roots are found."""
 _TYPES: Final = {"kind": Type.KIND, "status": Type.STATUS}
 
 
@@ -70,12 +74,38 @@ class ValueCounts:
         found: comparison.Counts = {}
         # Every span has a name, so the counts of names are the number of spans.
         few = sum(int(own.sum()) for (_, name, _), own in counted.items() if name == "name") <= _IN_A_SET
-        for keys, statement in (
-            (relatives.ROOTS, relatives.count_roots(spans, most, size)),
-            (relatives.CHILDREN, relatives.count_children(spans, size, few=few)),
-        ):
-            for counts in await self._arrays(statement, keys, size, _SETTINGS):
+        roots = await self._by_code(spans, size, few=few)
+        if roots is None:
+            for counts in await self._arrays(relatives.count_roots(spans, most, size), relatives.ROOTS, size, _SETTINGS):
                 comparison.add(found, counts)
+        (children,) = await self._arrays(relatives.count_children(spans, size, few=few), relatives.CHILDREN, size, _SETTINGS)
+        for counts in (roots or {}, children):
+            comparison.add(found, counts)
+        return found
+
+    async def _by_code(self, spans: Compared, size: int, *, few: bool) -> comparison.Counts | None:
+        """The counts of roots by their codes; None if that is not possible."""
+        statement = relatives.count_codes(spans, size, few=few)
+        columns = await asyncio.to_thread(native.read, await self._clickhouse.native(*_of(statement), self._limits, _SETTINGS))
+        codes = native.numbers(columns[0]).tolist() if columns else []
+        if len(codes) > relatives.MOST_CODES or relatives.SEVERAL in codes:
+            return None
+        named = await self._decoded(spans, {*codes} - {relatives.NO_ROOT})
+        named[relatives.NO_ROOT] = ("", "")
+        if not named.keys() >= {*codes}:
+            return None
+        counts = native.numbers(native.lists(columns[1]).values).astype(np.int64).reshape(-1, size, 2) if columns else ()
+        return await asyncio.to_thread(_of_roots, [named[code] for code in codes], counts)
+
+    async def _decoded(self, spans: Compared, codes: set[int]) -> dict[int, tuple[str, str]]:
+        """Name and service of the roots with these codes. Most are also on roots of a short time, which are read first."""
+        found: dict[int, tuple[str, str]] = {}
+        length = spans.time_range.end_ns - spans.time_range.start_ns
+        first = spans.time_range.start_ns + length // 2
+        for within in (TimeRange(first, first + length // _PIECES + 1), spans.wider):
+            if missing := sorted(codes - found.keys()):
+                rows = await self._clickhouse.query(*_of(relatives.decode(spans, missing, within)), self._limits)
+                found |= {int(code): (text(name), text(service)) for code, service, name in rows}
         return found
 
     async def _keys(self, spans: Compared, maps: Sequence[Map], count: int) -> Mapping[Valued, int]:
@@ -152,6 +182,17 @@ def _by_key(columns: Sequence[native.Column], keys: Sequence[Valued], size: int)
         for selected in (False, True):
             if (value is not None or not word) and own[:, int(selected)].any():
                 comparison.add(found[number], {(selected, name, _typed(name, value)): own[:, int(selected)]})
+    return found
+
+
+def _of_roots(roots: Sequence[tuple[str, str]], counts: Iterable[NDArray[np.int64]]) -> comparison.Counts:
+    """The counts of pairs of name and service, an array of steps and of others and selected spans for each, by either of the two."""
+    found: comparison.Counts = {}
+    for root, own in zip(roots, counts, strict=True):
+        for one, value in zip(relatives.ROOTS, root, strict=True):
+            for selected in (False, True):
+                if own[:, int(selected)].any():
+                    comparison.add(found, {(selected, one.name, Static(Type.STRING, value)): own[:, int(selected)]})
     return found
 
 
