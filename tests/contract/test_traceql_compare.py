@@ -75,6 +75,17 @@ async def test_keys_that_seem_to_have_few_values(hot_tier: HotTier, monkeypatch:
     assert [await compared(hot_tier, query, -1) for query in QUERIES[:3]] == expected
 
 
+@pytest.mark.parametrize("alike", [1, 300])
+async def test_values_that_are_equally_frequent(any_tier: HotTier, monkeypatch: pytest.MonkeyPatch, alike: int) -> None:
+    """Those with the smallest text are shown, of any type, whether their hashes tell which they are or they are too many for that."""
+    await fill(any_tier)
+    queries = [query.replace("}, 2)", "})").replace(" })", f" }}, {top})") for query in QUERIES[:2] for top in (1, 3, 10)]
+    expected = [await compared(any_tier, query, 1 << 60) for query in queries]
+    monkeypatch.setattr("tael.storage.clickhouse.traceql.compared._MOST_FEW", 1)
+    monkeypatch.setattr("tael.storage.clickhouse.traceql.frequent.MOST_ALIKE", alike)
+    assert [await compared(any_tier, query, -1) for query in queries] == expected
+
+
 async def test_lists_and_keys_that_are_no_names(hot_tier: HotTier) -> None:
     """A list is counted as nil, and a key is shown as a query writes it."""
     await fill(hot_tier)

@@ -1,10 +1,10 @@
 """SQL for ``compare()``, pure: how many of very many spans have each value of each attribute, by step and by whether they are selected.
 
 A key that many spans have is counted by itself, because reading one key of a map is several times as fast as reading the map. Keys with few
-values are counted in one statement; for a key with many, a first pass finds the frequent values. Counts by step are an array for each
-value, which costs half as much as groups by step. The rest is counted from the maps' entries: rare keys, and values that read like a
-missing key ('', 0, false). The sizes of maps, which are cheap to read, show whether anything is left. Counts are returned for the most
-frequent values, and one total for the others.
+values are counted in one statement; for those with many, a first pass finds the frequent values (frequent.py). Counts by step are an
+array for each value, which costs half as much as groups by step. The rest is counted from the maps' entries: rare keys, and values that
+read like a missing key ('', 0, false). The sizes of maps, which are cheap to read, show whether anything is left. Counts are returned
+for the most frequent values, and one total for the others.
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ class Valued:
     key: str = ""
 
     def sql(self, number: int) -> str:
-        """The expression, for a statement with the parameters of ``_keys``."""
+        """The expression, for a statement with the parameters of ``keys_of``."""
         return self.value.format(f"{{key_{number}:String}}")
 
     def has(self, value: str) -> str:
@@ -226,24 +226,40 @@ def of_key(one: Map, key: str) -> Valued:
     return Valued(f"{one.scope}.{key}", value, one.kind, one, key)
 
 
+@dataclass(frozen=True, slots=True)
+class Group:
+    """How the spans of a key are grouped: SQL with the alias of k and the key's number, the text of a group, and whether it counts."""
+
+    value: str
+    text: str
+    counts: str
+
+
 def count_few(spans: Compared, keys: Sequence[Valued], steps: int) -> Statement:
     """Columns: the number of the key, value as text, and for each step the number of other spans and of selected spans with this value."""
-    own = [f"k{number}" for number in range(len(keys))]
-    numbers, texts, has = (
+    groups = [
+        Group(f"{one.sql(number)} AS k{number}", text_of(one, f"k{number}"), one.has(f"k{number}")) for number, one in enumerate(keys)
+    ]
+    return by_key(spans, groups, steps, **keys_of(keys))
+
+
+def by_key(spans: Compared, groups: Sequence[Group], steps: int, **parameters: Any) -> Statement:
+    """The statement of ``count_few`` for these groups."""
+    own = [f"k{number}" for number in range(len(groups))]
+    numbers, texts, counts = (
         f"multiIf({', '.join(f'grouping({name}) = 0, {text}' for name, text in zip(own, texts, strict=True))}, {default})"
         for texts, default in (
-            ([f"toUInt8({number})" for number in range(len(keys))], "toUInt8(0)"),
-            ([_TEXTS[one.kind].format(name) for name, one in zip(own, keys, strict=True)], "''"),
-            ([one.has(name) for name, one in zip(own, keys, strict=True)], "false"),
+            ([f"toUInt8({number})" for number in range(len(groups))], "toUInt8(0)"),
+            ([one.text for one in groups], "''"),
+            ([one.counts for one in groups], "false"),
         )
     )
-    values = ", ".join(f"{one.sql(number)} AS {own[number]}" for number, one in enumerate(keys))
     sql = (
-        f"SELECT number, text, counts\nFROM (\n  SELECT {numbers} AS number, {texts} AS text, {has} AS own, {_counts(steps)} AS counts\n"  # noqa: S608  # names of ours and parameters
-        f"  FROM (\n    SELECT {index_of(spans)}, {values}\n    FROM {spans.rows}\n    WHERE {spans.base}\n  )\n"
+        f"SELECT number, text, counts\nFROM (\n  SELECT {numbers} AS number, {texts} AS text, {counts} AS own, {_counts(steps)} AS counts\n"  # noqa: S608  # names of ours and parameters
+        f"  FROM (\n    SELECT {index_of(spans)}, {', '.join(one.value for one in groups)}\n    FROM {spans.rows}\n    WHERE {spans.base}\n  )\n"
         f"  GROUP BY GROUPING SETS ({', '.join(f'({name})' for name in own)})\n)\nWHERE own"
     )
-    return spans.statement(sql, **_keys(keys))
+    return spans.statement(sql, **parameters)
 
 
 def count_many(spans: Compared, one: Valued, most: int, steps: int) -> Statement:
@@ -255,10 +271,16 @@ def count_many(spans: Compared, one: Valued, most: int, steps: int) -> Statement
         f"SELECT toUInt8(0), if(place = 0, '', {_TEXTS[one.kind].format('top[place]')}) AS text, {_counts(steps)}\nFROM (\n"  # names of ours and parameters
         f"  SELECT {index_of(spans)}, toUInt16(transform({value}, top, arrayEnumerate(top), 0)) AS place\n  {where}\n)\nGROUP BY place"
     )
-    return spans.statement(sql, **_keys([one]))
+    return spans.statement(sql, **keys_of([one]))
 
 
-def _keys(keys: Sequence[Valued]) -> dict[str, str]:
+def text_of(one: Valued, value: str) -> str:
+    """SQL for a value of a key as text."""
+    return _TEXTS[one.kind].format(value)
+
+
+def keys_of(keys: Sequence[Valued]) -> dict[str, str]:
+    """The parameters of ``Valued.sql``."""
     return {f"key_{number}": one.key for number, one in enumerate(keys) if one.held}
 
 

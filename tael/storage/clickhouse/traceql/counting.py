@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from functools import partial
+from itertools import pairwise
 from typing import Final
 
 import numpy as np
@@ -16,7 +17,7 @@ from tael.storage.clickhouse import native
 from tael.storage.clickhouse.client import ClickHouse, Limits
 from tael.storage.clickhouse.conditions import Statement
 from tael.storage.clickhouse.rows import text
-from tael.storage.clickhouse.traceql import compared, relatives
+from tael.storage.clickhouse.traceql import compared, frequent, relatives
 from tael.storage.clickhouse.traceql.blocks import static_of
 from tael.storage.clickhouse.traceql.compared import INTRINSICS, MAPS, Compared, Map, Valued
 from tael.traceql import comparison
@@ -33,6 +34,9 @@ MANY: Final = 20_000
 _SAMPLE: Final = 10_000
 """About how many spans are read to find the frequent keys."""
 _KEYS_AT_ONCE: Final = 16
+_MANY_AT_ONCE: Final = 4
+"""Keys with many values are grouped side by side, and each may have a value a span."""
+_HASHES_AT_ONCE: Final = 2_500
 _IN_A_SET: Final = 2_000_000
 """Up to this many spans fit in a set, of 16 to 32 bytes for each."""
 _PIECES: Final = 16
@@ -145,9 +149,26 @@ class ValueCounts:
                 continue
             for pair in zip(own, counted, strict=True):
                 yield pair
-        for one in many:
-            (counts,) = await self._arrays(compared.count_many(spans, one, most, size), [one], size, _SETTINGS)
-            yield one, counts
+        at_once = max(1, min(_MANY_AT_ONCE, _HASHES_AT_ONCE // (most + frequent.MOST_ALIKE)))
+        for at in range(0, len(many), at_once):
+            async for pair in self._with_many(spans, many[at : at + at_once], size, most):
+                yield pair
+
+    async def _with_many(
+        self, spans: Compared, keys: Sequence[Valued], size: int, most: int
+    ) -> AsyncIterator[tuple[Valued, comparison.Counts]]:
+        """Each of some keys with very many values with its counts."""
+        body = await self._clickhouse.native(*_of(frequent.find_frequent(spans, keys, most)), self._limits, _SETTINGS)
+        wanted = dict(zip(keys, frequent.frequent(_levels(native.read(body)), len(keys), most), strict=True))
+        known = {one: hashes for one, hashes in wanted.items() if hashes is not None}
+        if known:
+            statement = frequent.count_frequent(spans, known, size)
+            for pair in zip(known, await self._arrays(statement, [*known], size, _SETTINGS), strict=True):
+                yield pair
+        for one in keys:
+            if one not in known:
+                (counts,) = await self._arrays(compared.count_many(spans, one, most, size), [one], size, _SETTINGS)
+                yield one, counts
 
     async def _arrays(
         self, statement: Statement, keys: Sequence[Valued], size: int, settings: Mapping[str, object]
@@ -183,6 +204,16 @@ def _by_key(columns: Sequence[native.Column], keys: Sequence[Valued], size: int)
             if (value is not None or not word) and own[:, int(selected)].any():
                 comparison.add(found[number], {(selected, name, _typed(name, value)): own[:, int(selected)]})
     return found
+
+
+def _levels(columns: Sequence[native.Column]) -> Iterable[tuple[int, bool, int, int, list[int]]]:
+    """The rows of ``find_frequent``."""
+    if columns:
+        numbers = (native.numbers(column).tolist() for column in columns[:4])
+        hashes = native.lists(columns[4])
+        values = native.numbers(hashes.values).tolist()
+        for number, chosen, spans, count, (start, end) in zip(*numbers, pairwise(hashes.offsets.tolist()), strict=True):
+            yield number, bool(chosen), spans, count, values[start:end]
 
 
 def _of_roots(roots: Sequence[tuple[str, str]], counts: Iterable[NDArray[np.int64]]) -> comparison.Counts:
