@@ -80,6 +80,8 @@ _OF_ROOT: dict[Named, tuple[Named, ...]] = {
 """The fields to read from every span for a field of its trace's root."""
 MOST_CONDITIONS: Final = 16
 """How many conditions on one span a store tests before a trace is read: planning a statement takes time for each, and so many leave few."""
+MOST_TESTS: Final = 8
+"""How many tests a trace has to pass in a store at most: each is a subquery of the one before, which ClickHouse plans more than once."""
 _MIRRORED = {"=": "=", "!=": "!=", "<": ">", "<=": ">=", ">": "<", ">=": "<="}
 
 
@@ -160,12 +162,12 @@ def listed(pipeline: Pipeline) -> list[p.Listed]:
 
 
 def trace_test(pipeline: Pipeline, *, lists: bool = True) -> TraceTest:
-    """What a trace must have for the pipeline to keep any of its spans; ``lists`` is as in ``lower``. Of a filter with very many
-    conditions, only the first are in it.
+    """What a trace must have for the pipeline to keep any of its spans; ``lists`` is as in ``lower``. Of very many
+    spansets, or of a filter's very many conditions, only the first are in it.
     """
     tests = [_test(stage, lists) for stage in pipeline.stages]
     kept = tuple(test for test in tests if test != HasSpan(p.EVERYTHING))
-    return kept[0] if len(kept) == 1 else AllOf(kept)
+    return kept[0] if len(kept) == 1 else _all_of(kept)
 
 
 def first_conditions(expression: Expression) -> Expression:
@@ -227,9 +229,23 @@ def _test(stage: Stage, lists: bool) -> TraceTest:
         case SpansetOperation(op=op, right=right) if op.startswith("!"):
             return _test(right, lists)
         case SpansetOperation(left=left, right=right):
-            return AllOf((_test(left, lists), _test(right, lists)))
+            return _all_of((_test(left, lists), _test(right, lists)))
         case _:
             return HasSpan(p.EVERYTHING)
+
+
+def _all_of(parts: tuple[TraceTest, ...]) -> AllOf:
+    """The tests or, of very many, the first of them."""
+    single = tuple(_single(parts))
+    return AllOf(parts) if len(single) <= MOST_TESTS else AllOf(single[:MOST_TESTS])
+
+
+def _single(parts: Iterable[TraceTest]) -> Iterator[HasSpan | AnyOf]:
+    for part in parts:
+        if isinstance(part, AllOf):
+            yield from _single(part.parts)
+        else:
+            yield part
 
 
 def _joined(op: str, left: Lowered, right: Lowered, *, same_element: bool) -> Lowered:
