@@ -21,7 +21,7 @@ from tests.support.nats import NatsServer
 from tests.support.storage import RECEIVED_NS, of_service, wire_span
 from tests.support.writing import open_cluster, writing
 
-HOURS = 400
+HOURS = 200
 HOUR_NS = 3_600 * 10**9
 
 

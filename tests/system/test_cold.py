@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from tael.vectors.histograms.text import parse
+from tests.support.databases import Template
 from tests.support.remote_write import request_of
 from tests.support.suite import Suite, until
 
@@ -46,6 +47,7 @@ def test_a_trace_is_rolled_read_and_deleted(tmp_path: Path) -> None:
             {"key": "gen_ai.input.messages", "value": {"stringValue": PROMPT}},
         ],
     }
+    # No tables from before: with an index of payloads older than the trace, the deletion waits hours until its payload can be collected.
     with Suite(tmp_path, env=settings) as suite:
         post(f"http://127.0.0.1:{suite.http_port}/v1/traces", {"resourceSpans": [{"scopeSpans": [{"spans": [span]}]}]})
 
@@ -86,23 +88,23 @@ def found_spans(suite: Suite) -> list[str]:
     return [span["trace_id"] for span in suite.get_when_ready("/api/v1/traces?last=1d&limit=2000")["spans"]]
 
 
-def test_hours_leave_early_while_the_disk_is_low(tmp_path: Path) -> None:
+def test_hours_leave_early_while_the_disk_is_low(tmp_path: Path, template: Template) -> None:
     """Long before their time, and while writes are still accepted: less is free than is to be free, and more than what ingest
     refuses at.
     """
-    with Suite(tmp_path, env={"TAEL_ROLL_FREE_BYTES": "1000TiB", "TAEL_ROLL_QUIET_SECS": "0"}) as suite:
+    with Suite(tmp_path, env={"TAEL_ROLL_FREE_BYTES": "1000TiB", "TAEL_ROLL_QUIET_SECS": "0"}, hot=template.directory) as suite:
         sent = send_spans(suite, range(1, 3), 5)
         until(lambda: suite.get("/api/v1/admin/cold")["shards"][0]["tables"], "files in the cold tier", pause=0.5)
         sent |= send_spans(suite, range(1), 5)
         until(lambda: sorted(found_spans(suite)) == sorted(sent), "what came meanwhile", pause=0.5)
 
 
-def test_shards_of_a_compactor_that_was_killed_go_on(tmp_path: Path) -> None:
+def test_shards_of_a_compactor_that_was_killed_go_on(tmp_path: Path, template: Template) -> None:
     """Two share four shards, and one dies in the middle of a roll: the other takes its shards, and every span is there once at every
     moment.
     """
     settings = {"TAEL_HOT_TIER_HOURS": "0", "TAEL_ROLL_QUIET_SECS": "5"}
-    with Suite(tmp_path, shards=4, env=settings) as suite:
+    with Suite(tmp_path, shards=4, env=settings, hot=template.directory) as suite:
         second = suite.spawn("compactor", "killed", {"TAEL_ROLL_FAILPOINT": "exported"})
 
         def holders() -> list[str]:
@@ -135,7 +137,7 @@ def write(suite: Suite, body: bytes) -> None:
         assert answer.status in (200, 204)
 
 
-def test_old_metrics_become_rollups(tmp_path: Path) -> None:
+def test_old_metrics_become_rollups(tmp_path: Path, template: Template) -> None:
     """By the compactor's own rounds, within seconds of a raw window of minutes; rates over them are those of the samples, and the answer
     says so.
     """
@@ -156,7 +158,7 @@ def test_old_metrics_become_rollups(tmp_path: Path) -> None:
     )
     points = [{"timeUnixNano": str(at * 10**9), "startTimeUnixNano": str(hour * 10**9), "asDouble": float(at - hour)} for at in times]
     counter = {"name": "jobs", "sum": {"aggregationTemporality": 2, "isMonotonic": True, "dataPoints": points}}
-    with Suite(tmp_path, env=settings) as suite:
+    with Suite(tmp_path, env=settings, hot=template.directory) as suite:
         write(suite, body)
         post(f"http://127.0.0.1:{suite.http_port}/v1/metrics", {"resourceMetrics": [{"scopeMetrics": [{"metrics": [counter]}]}]})
 

@@ -13,6 +13,7 @@ from urllib.parse import urlencode
 
 import pytest
 
+from tests.support.databases import Template
 from tests.support.suite import Suite, until
 
 pytestmark = [pytest.mark.system, pytest.mark.timeout(300)]
@@ -24,9 +25,9 @@ BY_HAND = {"tael-trace", "tael-tael"}
 
 
 @pytest.fixture(scope="module")
-def suite(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Suite]:
+def suite(tmp_path_factory: pytest.TempPathFactory, template: Template) -> Iterator[Suite]:
     """A suite with the demo's traffic of every signal."""
-    with Suite(tmp_path_factory.mktemp("dashboards")) as running:
+    with Suite(tmp_path_factory.mktemp("dashboards"), hot=template.directory) as running:
         command = [sys.executable, "-m", "examples.demo", "--rate", "20", "--duration", "20"]
         subprocess.run([*command, "--otlp", f"http://127.0.0.1:{running.grpc_port}", "--server", running.url], check=True, timeout=240)
         yield running

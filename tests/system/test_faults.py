@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from tests.support.databases import Template
 from tests.support.ledger import Ledger, assert_exactly_once, hash_of
 from tests.support.suite import Suite, until
 
@@ -18,16 +19,16 @@ pytestmark = [pytest.mark.system, pytest.mark.timeout(300)]
 
 
 @pytest.fixture(scope="module")
-def suite(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Suite]:
+def suite(tmp_path_factory: pytest.TempPathFactory, template: Template) -> Iterator[Suite]:
     """One suite for the faults that heal."""
-    with Suite(tmp_path_factory.mktemp("faults")) as running:
+    with Suite(tmp_path_factory.mktemp("faults"), hot=template.directory) as running:
         yield running
 
 
 @pytest.fixture(scope="module")
-def receiving_suite(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Suite]:
+def receiving_suite(tmp_path_factory: pytest.TempPathFactory, template: Template) -> Iterator[Suite]:
     """A suite whose own ingest only receives."""
-    with Suite(tmp_path_factory.mktemp("receivers"), env={"TAEL_INGEST_ROLE": "receive"}) as running:
+    with Suite(tmp_path_factory.mktemp("receivers"), env={"TAEL_INGEST_ROLE": "receive"}, hot=template.directory) as running:
         yield running
 
 
@@ -135,9 +136,9 @@ def test_a_writer_that_slept_past_its_lease_is_fenced(receivers: Suite) -> None:
     assert_exactly_once(receivers, ledger)
 
 
-def test_an_answer_names_the_dead_one_of_two_shards(tmp_path: Path) -> None:
+def test_an_answer_names_the_dead_one_of_two_shards(tmp_path: Path, template: Template) -> None:
     """Spans spread over both; with one hot node stopped the answer is partial and names it, and heals when it is back."""
-    with Suite(tmp_path, shards=2) as suite:
+    with Suite(tmp_path, shards=2, hot=template.directory) as suite:
         with Ledger(suite) as ledger:
             ledger.wait_for(400)
         assert_exactly_once(suite, ledger)
@@ -152,9 +153,9 @@ def test_an_answer_names_the_dead_one_of_two_shards(tmp_path: Path) -> None:
         assert_exactly_once(suite, ledger)
 
 
-def test_three_nats_servers_go_on_without_any_one_of_them(tmp_path: Path) -> None:
+def test_three_nats_servers_go_on_without_any_one_of_them(tmp_path: Path, template: Template) -> None:
     """Each of them is killed in turn, and started again by the supervisor; clients are told to come back, or notice nothing."""
-    with Suite(tmp_path, env={"TAEL_NATS_NODES": "3"}) as suite:
+    with Suite(tmp_path, env={"TAEL_NATS_NODES": "3"}, hot=template.directory) as suite:
         with Ledger(suite) as ledger:
             ledger.wait_for(200)
             for number in range(3):

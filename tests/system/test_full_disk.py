@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from tests.support.databases import Template
 from tests.support.disk import fill, small_disk
 from tests.support.ledger import Ledger, assert_exactly_once
 from tests.support.suite import Suite, until
@@ -45,9 +46,9 @@ def internal_addresses(suite: Suite) -> dict[str, str]:
     return found | {"tael-serve": suite.supervisor()}
 
 
-def test_a_full_disk_heals_by_itself(tmp_path: Path, small_nats_disk: Path) -> None:
+def test_a_full_disk_heals_by_itself(tmp_path: Path, small_nats_disk: Path, template: Template) -> None:
     """NATS never leaves its write error by itself: the supervisor restarts it, and what was acknowledged is there once."""
-    with Suite(tmp_path) as suite, Ledger(suite) as ledger:
+    with Suite(tmp_path, hot=template.directory) as suite, Ledger(suite) as ledger:
         ledger.wait_for(400)
         addresses, ingest = internal_addresses(suite), suite.children()["ingest"].pid
         filler = small_nats_disk / "filler"
@@ -63,5 +64,5 @@ def test_a_full_disk_heals_by_itself(tmp_path: Path, small_nats_disk: Path) -> N
         assert "nats was stopped because it was unhealthy" in suite.log()
         assert suite.children()["ingest"].pid == ingest
     assert not ledger.refused
-    with Suite(tmp_path) as again:
+    with Suite(tmp_path, hot=template.directory) as again:
         assert_exactly_once(again, ledger)

@@ -19,6 +19,7 @@ import yaml
 
 from tael.pb import jaeger_query_v3_pb2 as v3
 from tael.pb import tempo_query_pb2 as tempo
+from tests.support.databases import Template
 from tests.support.stubs import stubs
 from tests.support.suite import Suite, until
 
@@ -30,9 +31,9 @@ SERVICE = "checkout"
 
 
 @pytest.fixture(scope="module")
-def suite(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Suite]:
+def suite(tmp_path_factory: pytest.TempPathFactory, template: Template) -> Iterator[Suite]:
     """A suite of two shards with the demo's traffic of every signal."""
-    with Suite(tmp_path_factory.mktemp("links"), shards=2) as running:
+    with Suite(tmp_path_factory.mktemp("links"), shards=2, hot=template.directory) as running:
         command = [sys.executable, "-m", "examples.demo", "--rate", "20", "--duration", "10"]
         subprocess.run([*command, "--otlp", f"http://127.0.0.1:{running.grpc_port}", "--server", running.url], check=True, timeout=240)
         yield running

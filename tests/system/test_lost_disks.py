@@ -20,6 +20,7 @@ from typing import Any
 
 import pytest
 
+from tests.support.databases import Template
 from tests.support.suite import Suite, until
 
 pytestmark = [pytest.mark.system, pytest.mark.timeout(400)]
@@ -28,9 +29,11 @@ COLD, HOT, AFTER, LATE = "aa" * 16, "bb" * 16, "cc" * 16, "dd" * 16
 
 
 @pytest.fixture(scope="module")
-def suite(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Suite]:
+def suite(tmp_path_factory: pytest.TempPathFactory, template: Template) -> Iterator[Suite]:
     """With a trace and a log record that have gone to the bucket, and a trace that is hot."""
-    with Suite(tmp_path_factory.mktemp("lost"), env={"TAEL_HOT_TIER_HOURS": "1", "TAEL_ROLL_QUIET_SECS": "0"}) as suite:
+    with Suite(
+        tmp_path_factory.mktemp("lost"), env={"TAEL_HOT_TIER_HOURS": "1", "TAEL_ROLL_QUIET_SECS": "0"}, hot=template.directory
+    ) as suite:
         send_span(suite, COLD, 3 * 3600)
         send_log(suite, 3 * 3600)
         until(lambda: {"spans", "logs"} <= rolled(suite), "both in the bucket", 120, pause=0.5)

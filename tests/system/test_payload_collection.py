@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from tests.support.databases import Template
 from tests.support.suite import Suite, until
 from tests.system.test_cold import post
 
@@ -74,8 +75,8 @@ def deletion(suite: Suite, deletion_id: str) -> Any:
     return suite.get(f"/api/v1/deletions/{deletion_id}")
 
 
-def test_payloads_of_deleted_traces_leave_both_tiers(tmp_path: Path) -> None:
-    with Suite(tmp_path, env=SETTINGS) as suite:
+def test_payloads_of_deleted_traces_leave_both_tiers(tmp_path: Path, template: Template) -> None:
+    with Suite(tmp_path, env=SETTINGS, hot=template.directory) as suite:
         index_since_yesterday(suite)
         send(suite, COLD, 7_200, SHARED, OF_COLD)
         send(suite, LIVE, 7_200, SHARED, SHARED)

@@ -10,6 +10,7 @@ from pathlib import Path
 import aiohttp
 
 from tests.golden.test_promql_scripts import FOREIGN
+from tests.support.databases import Template
 from tests.support.promqltest import InMemory, run
 from tests.support.promqltest_script import ScriptError, parse
 from tests.support.remote_write import Suited, stretches
@@ -32,10 +33,10 @@ def _sendable(path: Path) -> bool:
     return True
 
 
-async def test_scripts_give_the_same_through_remote_write_and_http(tmp_path: Path) -> None:
+async def test_scripts_give_the_same_through_remote_write_and_http(tmp_path: Path, template: Template) -> None:
     paths = [path for path in SCRIPTS + OTHERS if _sendable(path)]
     assert len(paths) > len(SCRIPTS + OTHERS) // 2
-    with Suite(tmp_path, env=FOREVER) as suite:
+    with Suite(tmp_path, env=FOREVER, hot=template.directory) as suite:
         async with aiohttp.ClientSession() as session:
             target = Suited(session, f"http://127.0.0.1:{suite.http_port}/api/v1/write", suite.url)
             await target.send(paths)

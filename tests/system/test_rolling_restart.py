@@ -10,6 +10,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.support.databases import Template
 from tests.support.ledger import Ledger, assert_exactly_once
 from tests.support.suite import Suite, until
 
@@ -18,8 +19,8 @@ pytestmark = [pytest.mark.system, pytest.mark.timeout(180)]
 
 
 @pytest.fixture(scope="module")
-def suite(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Suite]:
-    with Suite(tmp_path_factory.mktemp("rolling")) as running:
+def suite(tmp_path_factory: pytest.TempPathFactory, template: Template) -> Iterator[Suite]:
+    with Suite(tmp_path_factory.mktemp("rolling"), hot=template.directory) as running:
         yield running
 
 

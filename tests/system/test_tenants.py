@@ -23,6 +23,7 @@ from opentelemetry.proto.resource.v1.resource_pb2 import Resource
 
 from services.query.api.prometheus.status import STATUS
 from tael.pb.remote_read_pb2 import LabelMatcher, Query, ReadRequest, ReadResponse
+from tests.support.databases import Template
 from tests.support.doubles import MemorySpans
 from tests.support.query import serving
 from tests.support.suite import Suite, until
@@ -72,12 +73,14 @@ class Door:
 
 
 @pytest.fixture(scope="module")
-def suite(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Suite]:
+def suite(tmp_path_factory: pytest.TempPathFactory, template: Template) -> Iterator[Suite]:
     """A suite with two shards that knows tokens; both tenants have sent the same, but for a word that names them."""
     directory = tmp_path_factory.mktemp("tenants")
     tokens = directory / "tokens"
     tokens.write_text("".join(f"{name}-token-0123456789 {name} ingest,query\n" for name in (*TENANTS, *WATCHERS, "green")))
-    with Suite(directory / "suite", shards=2, env={"TAEL_TOKENS_FILE": str(tokens), "TAEL_LOG_FORMAT": "json"}) as running:
+    with Suite(
+        directory / "suite", shards=2, env={"TAEL_TOKENS_FILE": str(tokens), "TAEL_LOG_FORMAT": "json"}, hot=template.directory
+    ) as running:
         for tenant in TENANTS:
             send_all(door(running, tenant), tenant)
         for tenant in TENANTS:
