@@ -224,7 +224,7 @@ def histories(parts: Parts, number: int, *, count: int, steps: int) -> None:
     )
 
 
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(1200)
 def test_every_row_is_readable_exactly_once(parts: Parts) -> None:
     histories(parts, 1, count=3, steps=8)
 

@@ -24,7 +24,7 @@ from tests.support.nats import NatsServer
 from tests.support.writing import open_cluster
 
 SHARD = ShardAddress(index=0, url="")
-pytestmark = pytest.mark.timeout(400)
+pytestmark = pytest.mark.timeout(800)
 MAP = ShardMap(version=1, shards=(SHARD,))
 
 

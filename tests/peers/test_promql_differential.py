@@ -129,7 +129,7 @@ async def several(tmp_path: Path, shared_hot_node: HotNode, second_hot_node: Hot
                 yield prometheus.url, {"pushed down": pushing.url, "evaluated here": evaluating.url}
 
 
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(1800)
 async def test_answers_are_those_of_prometheus(several: tuple[str, dict[str, str]]) -> None:
     """Within 1e-5, sample by sample and label by label; an error here is an error there.
 

@@ -28,10 +28,13 @@ _RETRYABLE = {
 
 
 class Ledger:
-    """Sends numbered spans from a thread until stopped."""
+    """Sends numbered spans from threads until stopped; a request without an answer is sent again after ``timeout`` seconds."""
 
-    def __init__(self, suite: Suite, *, spans_per_request: int = 20, pause: float = 0.01, service: str = "ledger") -> None:
+    def __init__(
+        self, suite: Suite, *, spans_per_request: int = 20, pause: float = 0.01, service: str = "ledger", timeout: float = 10
+    ) -> None:
         self._suite = suite
+        self._timeout = timeout
         self._spans = spans_per_request
         self._pause = pause
         self.service = service
@@ -50,7 +53,7 @@ class Ledger:
     def __exit__(self, *_: object) -> None:
         self._stop.set()
         for thread in self._threads:
-            thread.join(120)
+            thread.join(200)
             assert not thread.is_alive(), "a sender is still retrying"
 
     def wait_for(self, more: int, seconds: float = PATIENCE_SECONDS) -> None:
@@ -74,7 +77,7 @@ class Ledger:
             options = [("grpc.use_local_subchannel_pool", 1)]
             try:
                 with grpc.insecure_channel(f"127.0.0.1:{self._suite.grpc_port}", options=options) as channel:
-                    channel.unary_unary(METHOD)(body, timeout=10)
+                    channel.unary_unary(METHOD)(body, timeout=self._timeout)
                     return True
             except grpc.RpcError as error:
                 self.retries[error.code().name] += 1

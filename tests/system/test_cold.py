@@ -16,7 +16,7 @@ from tests.support.databases import Template
 from tests.support.remote_write import request_of
 from tests.support.suite import Suite, until
 
-pytestmark = [pytest.mark.system, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.system, pytest.mark.timeout(600)]
 TRACE_ID, PROMPT = "ab" * 16, "tell me of the sea " * 400
 HOUR_NS = 3_600 * 10**9
 

@@ -16,7 +16,7 @@ import pytest
 from tests.support.databases import Template
 from tests.support.suite import Suite, until
 
-pytestmark = [pytest.mark.system, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.system, pytest.mark.timeout(600)]
 DASHBOARDS = sorted((Path(__file__).parents[2] / "deploy/grafana/dashboards").glob("*.json"))
 VARIABLES = {"$__rate_interval": "5m", "$__range": "15m", "$__auto": "1m", "$search": ""}
 # One trace is asked by its id; tael's own metrics are there only where something scrapes them (tests/unit/test_alerts_and_dashboards.py

@@ -15,7 +15,7 @@ from tests.support.databases import Template
 from tests.support.ledger import Ledger, assert_exactly_once, hash_of
 from tests.support.suite import Suite, until
 
-pytestmark = [pytest.mark.system, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.system, pytest.mark.timeout(600)]
 
 
 @pytest.fixture(scope="module")
@@ -65,7 +65,7 @@ def test_kill_9_under_load_loses_and_doubles_nothing(suite: Suite, victim: str) 
 
 def test_nats_restart_is_answered_retryably_and_heals(suite: Suite) -> None:
     """While the log is away a client is told to come back; when it returns, ingest goes on by itself."""
-    with Ledger(suite, service="nats-restart") as ledger:
+    with Ledger(suite, service="nats-restart", timeout=60) as ledger:
         ledger.wait_for(200)
         suite.kill("nats", signal.SIGTERM)
         until(lambda: ledger.retries, "a retryable answer")

@@ -17,7 +17,7 @@ from tests.support.disk import fill, small_disk
 from tests.support.ledger import Ledger, assert_exactly_once
 from tests.support.suite import Suite, until
 
-pytestmark = [pytest.mark.system, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.system, pytest.mark.timeout(600)]
 
 
 @pytest.fixture

@@ -23,7 +23,7 @@ from tests.support.databases import Template
 from tests.support.stubs import stubs
 from tests.support.suite import Suite, until
 
-pytestmark = [pytest.mark.system, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.system, pytest.mark.timeout(600)]
 PROVISIONED = Path(__file__).parents[2] / "deploy/grafana/provisioning/datasources/tael.yaml"
 # Grafana's provisioning takes $$ for a dollar sign.
 SOURCES = {source["uid"]: source for source in yaml.safe_load(PROVISIONED.read_text().replace("$$", "$"))["datasources"]}

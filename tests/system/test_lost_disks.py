@@ -23,7 +23,7 @@ import pytest
 from tests.support.databases import Template
 from tests.support.suite import Suite, until
 
-pytestmark = [pytest.mark.system, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.system, pytest.mark.timeout(800)]
 DOCUMENT = Path(__file__).parents[2] / "docs" / "operations.md"
 COLD, HOT, AFTER, LATE = "aa" * 16, "bb" * 16, "cc" * 16, "dd" * 16
 

@@ -32,7 +32,7 @@ from tests.support.nats_cluster import NatsCluster, Networks, can_cut_networks, 
 from tests.support.suite import until
 from tests.support.writer_bench import Bench, MemoryTier
 
-pytestmark = [pytest.mark.system, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.system, pytest.mark.timeout(600)]
 STREAM = "tael_wal_0"
 CONFIGS = Path(__file__).parents[2] / "deploy" / "nats"
 NATS_SERVER = Path(sys.executable).with_name("nats-server")

@@ -11,7 +11,7 @@ import pytest
 from bench.overload import NOISY_ITEMS_PER_SECOND, RETRYABLE, assert_readable, noisy_and_quiet, overload, overloadable
 from tests.support.suite import Suite
 
-pytestmark = [pytest.mark.system, pytest.mark.alone, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.system, pytest.mark.alone, pytest.mark.timeout(480)]
 
 
 @pytest.fixture(scope="module")

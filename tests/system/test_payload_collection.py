@@ -17,7 +17,7 @@ from tests.support.databases import Template
 from tests.support.suite import Suite, until
 from tests.system.test_cold import post
 
-pytestmark = [pytest.mark.system, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.system, pytest.mark.timeout(800)]
 SETTINGS = {
     "TAEL_HOT_TIER_HOURS": "0",
     "TAEL_ROLL_QUIET_SECS": "0",

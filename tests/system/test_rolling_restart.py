@@ -15,7 +15,7 @@ from tests.support.ledger import Ledger, assert_exactly_once
 from tests.support.suite import Suite, until
 
 log = logging.getLogger(__name__)
-pytestmark = [pytest.mark.system, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.system, pytest.mark.timeout(360)]
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +44,7 @@ def test_a_clean_restart_under_load_loses_doubles_and_refuses_nothing(suite: Sui
     """In the order of an upgrade. Who writes notices only that of ingest, and is answered retryably; how long it was away goes
     to the log.
     """
-    with Ledger(suite, service=f"rolling-{name}", spans_per_request=5, pause=0.05) as ledger:
+    with Ledger(suite, service=f"rolling-{name}", spans_per_request=5, pause=0.05, timeout=60) as ledger:
         ledger.wait_for(50)
         before = suite.kill(name, signal.SIGTERM)
         if name == "ingest":

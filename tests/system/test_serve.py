@@ -19,7 +19,7 @@ from services.serve.schema import has_tables
 from tests.support.ledger import Ledger, hash_of
 from tests.support.suite import Suite, until
 
-pytestmark = [pytest.mark.system, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.system, pytest.mark.timeout(480)]
 
 
 @pytest.fixture(scope="module")
@@ -49,6 +49,14 @@ def fetch_json(url: str) -> Any:
     """A JSON answer."""
     with urllib.request.urlopen(url, timeout=30) as answer:  # noqa: S310  # a loopback http URL
         return json.load(answer)
+
+
+def answers(url: str) -> Any:
+    """The same; None while the status is an error."""
+    try:
+        return fetch_json(url)
+    except OSError:
+        return None
 
 
 def test_the_banner_is_true(suite: Suite) -> None:
@@ -110,7 +118,7 @@ def test_the_supervisor_reports_memory_and_restarts(suite: Suite) -> None:
 
     nats = value("tael_serve_resident_bytes", "nats")
     assert nats == pytest.approx(suite.children()["nats"].memory_info().rss, rel=0.5)
-    assert fetch_json(f"{internal}/readyz") == {"status": "ready", "reasons": {}}
+    until(lambda: answers(f"{internal}/readyz") == {"status": "ready", "reasons": {}}, "everything to be ready")
     assert value("tael_serve_restarts_total", "compactor") == 0
     suite.kill("compactor")
     until(lambda: value("tael_serve_restarts_total", "compactor") == 1, "the restart")

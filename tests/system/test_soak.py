@@ -18,7 +18,7 @@ def test_a_seed_decides_the_rounds() -> None:
 
 
 @pytest.mark.system
-@pytest.mark.timeout(480)
+@pytest.mark.timeout(960)
 def test_nothing_acknowledged_is_lost_or_doubled(tmp_path: Path) -> None:
     """Through kills, a freeze, a full disk, a flood and WAL files that lost their tail."""
     assert soak(tmp_path, seed=3, seconds=0) > 0

@@ -28,7 +28,7 @@ from tests.support.doubles import MemorySpans
 from tests.support.query import serving
 from tests.support.suite import Suite, until
 
-pytestmark = [pytest.mark.system, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.system, pytest.mark.timeout(360)]
 TRACE_ID, SPAN_ID = hashlib.md5(b"tenants").digest(), b"\1" * 8  # noqa: S324  # sixteen bytes that are always the same
 TENANTS = ("red", "blue")
 WATCHERS = ("pink", "gold")
