@@ -362,11 +362,13 @@ async def test_a_large_request_of_new_series_leaves_the_loop_to_others() -> None
     series = [Series((("__name__", "m"), ("n", "x" * 90 + str(n)))) for n in range(20_000)]
     body = version_2(series)
     async with receiving() as running:
-        began = last = time.monotonic()
+        # Of this thread's processor time: what a busy machine gives to others meanwhile is not the loop's fault.
+        began, last = time.monotonic(), time.thread_time()
         writing, longest = asyncio.create_task(write(running, body)), 0.0
         while not writing.done():
             await asyncio.sleep(0.005)
-            longest, last = max(longest, time.monotonic() - last), time.monotonic()
+            longest, last = max(longest, time.thread_time() - last), time.thread_time()
+        took = time.monotonic() - began
         assert (await writing)[0] == 204
     assert len(body) > 2 << 20
-    assert longest < (last - began) / 2
+    assert longest < took / 2
