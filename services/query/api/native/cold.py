@@ -18,6 +18,7 @@ from tael.cluster.cold import ShardCold
 from tael.cluster.shard import shard_name
 from tael.cold.plan import Partition
 from tael.errors import Rejected
+from tael.model.time import MAX_NS
 from tael.runtime.http import json_response
 
 _PATH = "/api/v1/admin/cold"
@@ -40,7 +41,8 @@ class ColdApi:
     async def show(self, request: web.Request) -> web.Response:
         """``GET``: each shard's files, hours on their way, and hot hours that ended before ``before`` (now without it)."""
         before = Parameters(request.query.items(), known=("before",)).text("before")
-        before_ns = parse_instant_ns(before, where="before") if before else time.time_ns()
+        # An hour that is not over yet has not ended before a time to come either: nobody would see it roll.
+        before_ns = min(parse_instant_ns(before, where="before") if before else MAX_NS, time.time_ns())
         answer = await self._cold.look()
         shards = [_shard_json(shard, before_ns) for shard in answer.value.shards]
         asked = rfc3339(answer.value.asked_ns) if answer.value.asked_ns else None
