@@ -86,7 +86,7 @@ async def test_ids_may_lack_their_leading_zeros() -> None:
             assert (await api.get(f"{V2}/{text}")).status == 200
         for text in ("xyz", "1" * 33):
             response = await api.get(f"{V2}/{text}")
-            assert (response.status, response.body[:10]) == (400, b"trace_id: ")
+            assert (response.status, response.body[:10]) == (400, b"trace id: ")
         for text in ("0", "0" * 32):
             assert await api.json(f"{V2}/{text}") == {"trace": {}, "metrics": {}}
             assert (await api.get(f"{V1}/{text}")).status == 404

@@ -79,7 +79,9 @@ async def test_keys_that_seem_to_have_few_values(hot_tier: HotTier, monkeypatch:
 async def test_values_that_are_equally_frequent(any_tier: HotTier, monkeypatch: pytest.MonkeyPatch, alike: int) -> None:
     """Those with the smallest text are shown, of any type, whether their hashes tell which they are or they are too many for that."""
     await fill(any_tier)
-    queries = [query.replace("}, 2)", "})").replace(" })", f" }}, {top})") for query in QUERIES[:2] for top in (1, 3, 10)]
+    # What one shard has more of may be cut off by another, with so few values to spare (ADR 0020): one shard alone is exact for any number.
+    tops = (3, 10) if alike == 1 and len(any_tier.clickhouses) > 1 else (1, 3, 10)
+    queries = [query.replace("}, 2)", "})").replace(" })", f" }}, {top})") for query in QUERIES[:2] for top in tops]
     expected = [await compared(any_tier, query, 1 << 60) for query in queries]
     monkeypatch.setattr("tael.storage.clickhouse.traceql.compared._MOST_FEW", 1)
     monkeypatch.setattr("tael.storage.clickhouse.traceql.frequent.MOST_ALIKE", alike)
