@@ -103,7 +103,7 @@ def _plan(leaf: Leaf, slot_ns: int, unwrapped: str) -> Plan | None:
     }
     known = tuple(name for name, is_needed in needed.items() if is_needed)
     members = tuple(sorted((labels | read) - {SERVICE, LEVEL})) if parsed else ()
-    flat = form.known_if(tuple(sorted({*members, *filter(None, (unwrapped,))}))) if form and parsed else EVERYTHING
+    flat = form.known_if(tuple(sorted({*members, unwrapped} - {""}))) if form and parsed else EVERYTHING
     by_stream = bool(labels & INDEX_LABELS.keys())
     by_level = LEVEL in labels | read
     names = tuple(sorted(labels))

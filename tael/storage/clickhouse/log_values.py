@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -20,8 +20,7 @@ class ValueGroup:
 
     def of(self, labels: Labels) -> LogValues:
         """The group with the labels of its stream."""
-        held = self.values
-        return LogValues(labels, held.known, held.level, held.texts, held.times_ns, held.serials, held.words, held.places)
+        return replace(self.values, labels=labels)
 
 
 def groups(body: bytes) -> list[ValueGroup]:

@@ -83,7 +83,7 @@ def known_filters(columns: Sequence[native.Column], fields: Sequence[Named], kno
 
 def with_known_spans(
     spans: Block,
-    known: Mapping[bytes, Collection[tuple[int, int]] | None],
+    known: Mapping[bytes, Collection[tuple[int, int]]],
     query: Query,
     values: Mapping[Attribute, Static],
     within: TimeRange,
@@ -100,10 +100,10 @@ def with_known_spans(
     beyond = (spans.trace_bounds_ns[0] < within.start_ns) | (last >= within.end_ns)
     left_out |= {spans.trace_ids[trace] for trace in np.flatnonzero(beyond).tolist()}
     # An id alone is rarely another trace's or another start's too: few rows are left to be compared one by one.
-    maybe = np.isin(numbers, np.array([number for own in known.values() for _, number in own or ()], dtype=np.uint64))
+    maybe = np.isin(numbers, np.array([number for own in known.values() for _, number in own], dtype=np.uint64))
     for row in np.flatnonzero(maybe).tolist():
         trace_id = spans.trace_ids[spans.trace[row]]
-        mask[row] = trace_id not in left_out and (int(spans.start_ns[row]), int(numbers[row])) in (known[trace_id] or ())
+        mask[row] = trace_id not in left_out and (int(spans.start_ns[row]), int(numbers[row])) in known[trace_id]
     filters = [stage.expression for stage in query.pipeline.stages if isinstance(stage, Filter)]
     columns = dict(spans.columns)
     columns |= {named: constant(value, spans.size).where(mask) for named, value in values.items()}

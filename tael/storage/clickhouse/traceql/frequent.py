@@ -1,7 +1,7 @@
 """SQL for counts of attributes with very many values, pure: first the hashes of those that are frequent, then how many spans have these.
 
-A hash is a number of eight bytes, which is grouped in half the time of a text. Values that are equally frequent are told apart by their
-text, so all of them are counted; where they are too many for that, ``compared.count_many`` groups the values themselves.
+Grouping by a hash of eight bytes takes half the time of grouping by a text. Ties are broken by the text, so all values of a tie are
+counted; where they are too many for that, ``compared.count_many`` groups by the values themselves.
 """
 
 from __future__ import annotations

@@ -374,10 +374,11 @@ def _pages(found: Sequence[tuple[int, bytes]], size: int) -> Iterator[list[Found
 def _parts(page: Sequence[Found], size: int) -> Iterator[tuple[Sequence[Found], int]]:
     """A page in two parts, so many traces that may have begun last and the rest, each with when all that follow it began at the latest."""
     ordered = sorted(page, key=lambda one: (-one.oldest_ns, one.trace_id))
-    if len(ordered) > size:
-        yield ordered[:size], ordered[size].oldest_ns
-    if rest := ordered[size if len(ordered) > size else 0 :]:
-        yield rest, 0
+    first, rest = ordered[:size], ordered[size:]
+    if rest:
+        yield first, rest[0].oldest_ns
+    if last := rest or first:
+        yield last, 0
 
 
 def _add(spans: Block, query: Query, into: Accumulator) -> None:
