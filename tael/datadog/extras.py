@@ -135,4 +135,4 @@ def _value(value: Any, depth: int = 0) -> AttributeValue:
 
 
 def _text(value: Any) -> str:
-    return str(value).encode(errors="replace").decode()
+    return json_text.encodable(str(value))

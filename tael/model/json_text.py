@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 _SURROGATES: Final = re.compile("[\ud800-\udfff]")
+_REPLACED: Final = "\N{REPLACEMENT CHARACTER}"
 
 
 def from_text(text: str) -> Any:
@@ -18,13 +19,13 @@ def from_text(text: str) -> Any:
     value = json.loads(text)
     # Only an escape can make one: a text that was cut between the two halves of an emoji has its first.
     if "\\u" in text and _SURROGATES.search(again := json.dumps(value, ensure_ascii=False)):
-        return json.loads(_SURROGATES.sub("\N{REPLACEMENT CHARACTER}", again))
+        return json.loads(_SURROGATES.sub(_REPLACED, again))
     return value
 
 
 def encodable(text: str) -> str:
-    """The text with lone surrogates, which JSON can contain but UTF-8 cannot encode, replaced by question marks."""
-    return text if text.isascii() else text.encode(errors="replace").decode()
+    """The text with lone surrogates, which JSON can contain but UTF-8 cannot encode, replaced by U+FFFD."""
+    return text if text.isascii() else _SURROGATES.sub(_REPLACED, text)
 
 
 def to_text(value: object, *, sort_keys: bool = False, default: Callable[[Any], object] | None = None) -> str:

@@ -22,6 +22,7 @@ from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.message import Message
 
 from tael.errors import Rejected
+from tael.model.json_text import encodable
 from tael.otlp.census import allowed, require_few_values, too_many
 
 M = TypeVar("M", bound=Message)
@@ -231,10 +232,7 @@ def _read_bool(value: Any, path: str, _depth: int) -> bool:
 def _read_string(value: Any, path: str, _depth: int) -> str:
     if not isinstance(value, str):
         raise _wrong(path, value, "a string")
-    if value.isascii():
-        return value
-    # JSON can contain lone surrogates, which UTF-8 cannot encode and protobuf refuses: they become U+FFFD.
-    return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    return encodable(value)
 
 
 _SCALAR_READERS: dict[int, Read] = {

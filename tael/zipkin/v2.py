@@ -16,6 +16,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 
 from tael.errors import Rejected
 from tael.model.attributes import AttributeValue
+from tael.model.json_text import encodable
 from tael.model.span import UNKNOWN_SERVICE, Event, Resource, Span
 from tael.otlp.encode import encode_spans
 from tael.otlp.json import load_json, weigh_json
@@ -132,4 +133,4 @@ def _text(value: Any, where: str) -> str:
         return ""
     if not isinstance(value, str):
         raise Rejected("not a string", where=where)
-    return value if value.isascii() else value.encode(errors="replace").decode()
+    return encodable(value)

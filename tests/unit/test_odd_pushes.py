@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Callable
 
 import pytest
+from google.protobuf.message import Message
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
 from tael.datadog import wire
 from tael.datadog.translate import translate
 from tael.loki import push
+from tael.otlp.json import decode_json
+from tael.zipkin.v2 import read_spans
 
 MOST = 1_000
 
@@ -34,7 +39,30 @@ def test_a_time_of_thousands_of_digits_is_left_out() -> None:
 )
 def test_a_level_that_is_half_a_surrogate_pair_is_replaced(where: str) -> None:
     pushed = push.read_json(f'{{"streams": [{{"stream": {{{where}}}]}}'.encode(), MOST)
-    assert pushed.request.resource_logs[0].scope_logs[0].log_records[0].severity_text == "?"
+    assert pushed.request.resource_logs[0].scope_logs[0].log_records[0].severity_text == "\N{REPLACEMENT CHARACTER}"
+
+
+@pytest.mark.parametrize("receiver", ["otlp", "loki", "zipkin", "datadog"])
+def test_half_a_surrogate_pair_is_replaced_alike_in_every_json(receiver: str) -> None:
+    """By U+FFFD, as Go's decoder does: a text that was cut within an emoji ends with it. A whole pair stays what it is."""
+    half = "cut \ud83d, whole \ud83d\ude00"
+    bodies = {
+        "otlp": {"resourceSpans": [{"scopeSpans": [{"spans": [{"name": half}]}]}]},
+        "loki": {"streams": [{"stream": {half: half}, "values": [["1", half, {half: half}]]}]},
+        "zipkin": [{"traceId": "a" * 32, "id": "b" * 16, "timestamp": 1, "name": half, "tags": {half: half}}],
+        "datadog": [[{"name": "n", "resource": half, "meta": {half: half}}]],
+    }
+    body = json.dumps(bodies[receiver]).encode()
+    assert b"\\ud83d" in body
+    read: dict[str, Callable[[], Message]] = {
+        "otlp": lambda: decode_json(ExportTraceServiceRequest, body),
+        "loki": lambda: push.read_json(body, MOST).request,
+        "zipkin": lambda: read_spans(body, MOST).request,
+        "datadog": lambda: translate(wire.read_json(body, MOST), {}, limit_bytes=1 << 20, variable=""),
+    }
+    written = read[receiver]().SerializeToString().decode(errors="replace")
+    assert "cut \N{REPLACEMENT CHARACTER}, whole \N{GRINNING FACE}" in written
+    assert "cut ?" not in written
 
 
 @pytest.mark.parametrize("rest", ["", ', "values": "line"', ', "entries": [{"ts": "2026-01-01T00:00:00Z", "line": "x"}]'])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Final
@@ -28,6 +27,7 @@ from tael.logql.template.nodes import (
     Variable,
 )
 from tael.logql.template.values import Value, shown, truth, type_name
+from tael.model.json_text import encodable
 from tael.syntax.literals import quoted
 
 LAZY: Final = ("and", "or")
@@ -35,7 +35,6 @@ CONTEXT: Final = ("__line__", "__timestamp__", "now")
 MAX_CALLS: Final = 50
 """Templates that run inside each other; Go allows 100,000, but what is meant to end ends sooner."""
 _KINDS: Final[dict[str, tuple[type, ...]]] = {"s": (str,), "i": (int,), "t": (GoTime,)}
-_SURROGATES: Final = re.compile("[\ud800-\udfff]")
 _WORDS: Final = {"s": "string", "i": "int", "t": "time.Time"}
 
 
@@ -76,7 +75,7 @@ class Execution:
             raise TemplateError(f"template: {self.name}: a value is nested too deep") from None
         made = "".join(self._out)
         # fromJson and printf's %c can make lone surrogates, which UTF-8 and so an answer cannot hold; Go has U+FFFD there.
-        return made if made.isascii() else _SURROGATES.sub("\ufffd", made)
+        return encodable(made)
 
     def _write(self, text: str) -> None:
         self._size += len(text)
