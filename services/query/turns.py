@@ -36,9 +36,16 @@ def shard_timeout_seconds(timeout_seconds: float) -> float:
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """The deadline within which one query may ask the shards."""
+    """The deadline within which one query may ask the shards, and how long it waited for its turn; ``began`` by the monotonic clock."""
 
     timeout_seconds: float
+    waited_seconds: float
+    began: float
+
+    @property
+    def seconds(self) -> float:
+        """How long the query has been running."""
+        return time.monotonic() - self.began
 
     async def ask(self, answer: Awaitable[T]) -> T:
         """Await an answer. Raises TimeoutError at the deadline."""
@@ -59,14 +66,16 @@ class Turns:
     @contextlib.asynccontextmanager
     async def turn(self, route: str, tenant: str = "") -> AsyncIterator[Turn]:
         """Run the block as one query of ``tenant``. Raises Overloaded instead of entering it."""
+        asked = time.monotonic()
         await self._take(tenant)
-        started = time.monotonic()
+        began = time.monotonic()
+        turn = Turn(self._timeout_seconds, began - asked, began)
         try:
             with RUNNING.track_inprogress():
-                yield Turn(self._timeout_seconds)
+                yield turn
         finally:
             self._free.release()
-            SECONDS.labels(route).observe(time.monotonic() - started)
+            SECONDS.labels(route).observe(turn.seconds)
 
     async def _take(self, tenant: str) -> None:
         if self._free.locked() and self._waiting >= self._queue:

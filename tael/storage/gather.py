@@ -12,6 +12,7 @@ from typing import Generic, Protocol, TypeVar
 
 from tael.errors import Retryable, Unavailable
 from tael.runtime.tasks import together
+from tael.storage import work
 from tael.storage.api import Answer, AskedShard
 
 R = TypeVar("R")
@@ -81,12 +82,14 @@ class Shards(Generic[R]):
         shards = self._shards
         if not shards:
             raise Unavailable("no shards are registered yet")
+        work.add(asked=len(shards))
         done = itertools.count(1)
 
         async def one(shard: AskedShard[R]) -> Answer[T] | str:
             answer = await self._ask(shard, question)
             # Counted without an answer too, so that ``done`` reaches ``asked`` although a shard is missing.
             number = next(done)
+            work.add(answered=isinstance(answer, Answer))
             if on_part is not None and isinstance(answer, Answer):
                 on_part(Part(answer.value, number, len(shards)))
             return answer

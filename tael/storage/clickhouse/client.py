@@ -26,6 +26,7 @@ from tael.errors import Overloaded, Rejected, TaelError, TooLarge, Unavailable, 
 from tael.runtime.observe import get_logger
 from tael.runtime.tls import ClientTls
 from tael.storage.clickhouse.pulse import Pulse
+from tael.storage.clickhouse.summaries import count_reads
 
 Row: TypeAlias = Sequence[Any]
 
@@ -301,6 +302,7 @@ class ClickHouse:
                     autogenerate_session_id=False,
                     **self._tls_options(),
                 )
+                count_reads(self._client)
             return self._client
 
     async def _retire(self) -> None:

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from aiohttp import web
 
 from services.query.api.family import Route
 from services.query.api.loki.answers import categorized, json_of, streams, success, value_data
 from services.query.api.loki.parameters import DEFAULT_LIMIT, Form, read
+from services.query.api.loki.stats import stats
 from services.query.api.tenant import tenant_of
 from services.query.logql.engine import LogqlEngine, Wanted
-from services.query.turns import Turns
+from services.query.turns import Turn, Turns
 from tael.errors import Rejected
 from tael.logql.ast import LogQuery, Metric, aggregates_by
 from tael.logql.parse import parse, parse_unchecked
 from tael.logql.pretty import pretty
 from tael.model.time import TimeRange
-from tael.vectors.values import Steps
+from tael.storage.work import Work, measured
+from tael.vectors.values import Steps, Vector
 
 INSTANT_LINES = "log queries are not supported as an instant query type, please change your query to a range query type"
 
@@ -73,14 +77,22 @@ class Queries:
         return limit
 
     async def _lines(self, request: web.Request, query: LogQuery, wanted: Wanted) -> web.StreamResponse:
-        async with self._turns.turn("loki lines", tenant_of(request)) as turn:
-            answer = await turn.ask(self._engine.lines(tenant_of(request), query, wanted))
-        return success(streams(answer.value, categorize=categorized(request)), answer.missing)
+        with measured() as work:
+            async with self._turns.turn("loki lines", tenant_of(request)) as turn:
+                answer = await turn.ask(self._engine.lines(tenant_of(request), query, wanted))
+                found = _stats(work, turn, len(answer.value), lines=len(answer.value))
+        return success(streams(answer.value, categorize=categorized(request)) | {"stats": found}, answer.missing)
 
     async def _metric(self, request: web.Request, expr: Metric, steps: Steps) -> web.StreamResponse:
-        async with self._turns.turn("loki metric", tenant_of(request)) as turn:
-            answer = await turn.ask(self._engine.value(tenant_of(request), expr, steps))
-        return success(value_data(answer.value, steps, instant=not steps.step_ms), answer.missing)
+        with measured() as work:
+            async with self._turns.turn("loki metric", tenant_of(request)) as turn:
+                answer = await turn.ask(self._engine.value(tenant_of(request), expr, steps))
+                found = _stats(work, turn, int(answer.value.present.sum()) if isinstance(answer.value, Vector) else 0)
+        return success(value_data(answer.value, steps, instant=not steps.step_ms) | {"stats": found}, answer.missing)
+
+
+def _stats(work: Work, turn: Turn, entries: int, lines: int = 0) -> dict[str, Any]:
+    return stats(work, queued_seconds=turn.waited_seconds, ran_seconds=turn.seconds, entries=entries, lines=lines)
 
 
 def aligned(bounds: TimeRange, step_ns: int) -> Steps:

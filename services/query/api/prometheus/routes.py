@@ -88,12 +88,10 @@ class Prometheus:
         limit, timeout = form.count("limit"), self._timeout(form)
         query = Query(form.text("query"), steps, form.lookback_ms())
         expr = self._parsed(form, instant=query.instant)
-        started = time.monotonic()
         async with self._turns.turn("promql", tenant_of(request)) as turn:
-            queued = time.monotonic()
             async with asyncio.timeout(min(timeout, turn.timeout_seconds)):
                 outcome = await executed(self._engine.run(tenant_of(request), query, expr))
-            stats = stats_of(outcome, queued - started, time.monotonic() - queued) if form.text("stats") else None
+            stats = stats_of(outcome, turn.waited_seconds, turn.seconds) if form.text("stats") else None
             return await evaluated(request, outcome, steps, limit, stats)
 
     def _timeout(self, form: Form) -> float:
