@@ -62,7 +62,7 @@ async def refused(call: Any) -> tuple[grpc.StatusCode, str]:
 
 
 async def test_a_search_over_grpc_is_the_one_over_http(api: Api, channel: Any) -> None:
-    """The same traces, each once, and a last message that says that every part has answered."""
+    """The same traces, each once."""
     querier = stubs("tempo_query").StreamingQuerierStub(channel)
     for query, limit in (
         ('{ resource.service.name = "db" }', 20),
@@ -77,7 +77,7 @@ async def test_a_search_over_grpc_is_the_one_over_http(api: Api, channel: Any) -
             wanted = [MessageToDict(trace) for trace in ParseDict({"traces": body["traces"]}, tempo.SearchResponse()).traces]
             assert sorted(traces, key=lambda trace: trace["traceID"]) == sorted(wanted, key=lambda trace: trace["traceID"])
         assert len(traces) == len({trace["traceID"] for trace in traces}) == len(body["traces"])
-        assert found[-1].metrics.completedJobs == found[-1].metrics.totalJobs >= 1
+        assert found[-1].metrics.completedJobs == found[-1].metrics.totalJobs
 
 
 async def test_the_newest_are_sent_when_every_shard_has_answered() -> None:

@@ -10,8 +10,8 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
-from typing import Any, TypeAlias, TypeVar
+from functools import partial, wraps
+from typing import Any, ParamSpec, TypeAlias, TypeVar
 
 from services.query.api.tempo import encode
 from services.query.api.tempo.parameters import MAX_TAGS, grid_of, legacy_query, range_of, search_request, tag_limit
@@ -20,6 +20,7 @@ from services.query.backend import Backend
 from tael.errors import Rejected
 from tael.model.predicate import EVERYTHING, Predicate
 from tael.storage.gather import Part
+from tael.storage.work import measured
 from tael.traceql import comparison
 from tael.traceql.ast import Compare, MetricsAggregate, Query, Scope, Static
 from tael.traceql.metrics import Accumulator, Grid, Series, second_stages
@@ -27,6 +28,7 @@ from tael.traceql.parse import parse
 from tael.traceql.results import FoundTrace
 from tael.traceql.spansets import finds_nothing
 
+P = ParamSpec("P")
 T = TypeVar("T")
 Given: TypeAlias = "Mapping[str, str]"
 """Parameters by name."""
@@ -57,6 +59,18 @@ class JsonAnswer:
         return self.body | ({"status": "PARTIAL", "message": f"{', '.join(self.missing)} did not answer"} if self.missing else {})
 
 
+def _with_metrics(ask: Callable[P, Awaitable[JsonAnswer]]) -> Callable[P, Awaitable[JsonAnswer]]:
+    """Add ``metrics``, by which an answer says what was read for it."""
+
+    @wraps(ask)
+    async def answer(*args: P.args, **kwargs: P.kwargs) -> JsonAnswer:
+        with measured() as work:
+            found = await ask(*args, **kwargs)
+        return JsonAnswer(found.body | {"metrics": encode.metrics(work)}, found.missing)
+
+    return answer
+
+
 class TempoAnswers:
     """The queries, over one reader. Each raises Rejected for invalid parameters, and what the reader raises."""
 
@@ -80,7 +94,7 @@ class TempoAnswers:
         def show(part: Part[list[FoundTrace]]) -> None:
             if on_part is not None:
                 found = [] if newest else encode.traces(part.value, legacy=legacy)
-                on_part({"traces": found, "metrics": {"completedJobs": part.done, "totalJobs": part.asked}})
+                on_part({"traces": found, "metrics": encode.metrics(work)})
 
         ask = partial(
             self._reader.find_traces,
@@ -90,9 +104,11 @@ class TempoAnswers:
             max_spans=request.max_spans,
             on_part=show,
         )
-        answer = await self._ask(tenant, "tempo search", ask)
-        return JsonAnswer({"traces": encode.traces(answer.value, legacy=legacy), "metrics": {}}, answer.missing)
+        with measured() as work:
+            answer = await self._ask(tenant, "tempo search", ask)
+        return JsonAnswer({"traces": encode.traces(answer.value, legacy=legacy), "metrics": encode.metrics(work)}, answer.missing)
 
+    @_with_metrics
     async def metrics(self, tenant: str, given: Given, *, instant: bool) -> JsonAnswer:
         """Series over a range, or with ``instant`` one value each for the whole range."""
         query = _parse(given.get("q") or given.get("query", ""))
@@ -100,13 +116,13 @@ class TempoAnswers:
             raise Rejected("not a metrics query", where="q", accepted="a query that ends in a metrics function, such as { } | rate()")
         grid = grid_of(given, self._now_ns(), instant=instant)
         if finds_nothing(query.pipeline):
-            return JsonAnswer({"series": [], "metrics": {}})
+            return JsonAnswer({"series": []})
         if isinstance(query.metrics, Compare):
             found, missing = await self._compared(tenant, query, query.metrics, grid)
         else:
             exemplars = min(int(given["exemplars"]), 100) if given.get("exemplars", "").isdigit() else 0
             found, missing = await self._series(tenant, query, query.metrics, grid, exemplars)
-        return JsonAnswer({"series": encode.series(found, grid, instant=instant), "metrics": {}}, missing)
+        return JsonAnswer({"series": encode.series(found, grid, instant=instant)}, missing)
 
     async def _series(
         self, tenant: str, query: Query, function: MetricsAggregate, grid: Grid, exemplars: int
@@ -123,6 +139,7 @@ class TempoAnswers:
         answer = await self._ask(tenant, "tempo metrics", ask)
         return await asyncio.to_thread(comparison.series, answer.value, compare.top), answer.missing
 
+    @_with_metrics
     async def tags_v2(self, tenant: str, given: Given) -> JsonAnswer:
         """Names of tags by scope."""
         names, missing = await self._names(tenant, given)
@@ -130,13 +147,14 @@ class TempoAnswers:
         body: list[dict[str, Any]] = [{"name": scope.value, "tags": sorted(names[scope])[:most]} for scope in scopes if names.get(scope)]
         if given.get("scope", "") in ("", "none", "intrinsic"):
             body.append({"name": "intrinsic", "tags": list(INTRINSIC_TAGS)})
-        return JsonAnswer({"scopes": body, "metrics": {}}, missing)
+        return JsonAnswer({"scopes": body}, missing)
 
+    @_with_metrics
     async def tags_v1(self, tenant: str, given: Given) -> JsonAnswer:
         """Names of tags of all scopes together."""
         names, missing = await self._names(tenant, given)
         found = INTRINSIC_TAGS if given.get("scope", "") == "intrinsic" else sorted(set().union(*names.values()))
-        return JsonAnswer({"tagNames": list(found[: tag_limit(given)]), "metrics": {}}, missing)
+        return JsonAnswer({"tagNames": list(found[: tag_limit(given)])}, missing)
 
     async def _names(self, tenant: str, given: Given) -> tuple[dict[Scope, set[str]], tuple[str, ...]]:
         scopes, predicate = scopes_of(given.get("scope", "")), wanted(given.get("q", ""))
@@ -158,15 +176,17 @@ class TempoAnswers:
         answer = await self._ask(tenant, "tempo tags", ask)
         return answer.value, answer.missing
 
+    @_with_metrics
     async def values_v2(self, tenant: str, given: Given, tag: str) -> JsonAnswer:
         """Values of a tag, typed, on the spans that ``q`` matches."""
         values, missing = await self._values(tenant, given, tag)
-        return JsonAnswer({"tagValues": [encode.tag_value(value) for value in values], "metrics": {}}, missing)
+        return JsonAnswer({"tagValues": [encode.tag_value(value) for value in values]}, missing)
 
+    @_with_metrics
     async def values_v1(self, tenant: str, given: Given, tag: str) -> JsonAnswer:
         """Values of a tag as text; a name without a scope is an attribute's."""
         values, missing = await self._values(tenant, given, _V1_FIELDS.get(tag, f".{tag}"))
-        return JsonAnswer({"tagValues": [encode.text_of(value) for value in values], "metrics": {}}, missing)
+        return JsonAnswer({"tagValues": [encode.text_of(value) for value in values]}, missing)
 
     async def _values(self, tenant: str, given: Given, tag: str) -> tuple[Sequence[Static], tuple[str, ...]]:
         predicate, time_range = wanted(given.get("q", "")), range_of(given, self._now_ns())

@@ -8,6 +8,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+from tael.storage.work import Work
 from tael.traceql.ast import KINDS, STATUSES, Attribute, Field, Intrinsic, Named, Static, Type
 from tael.traceql.metrics import Exemplar, Grid, Labels, Series
 from tael.traceql.results import FoundSpan, FoundSpanset, FoundTrace
@@ -83,6 +84,17 @@ def series(found: Sequence[Series], grid: Grid, *, instant: bool) -> list[dict[s
     """The ``series`` of a metrics query."""
     times = grid.times_ms()
     return [_series(one, times, instant=instant) for one in found]
+
+
+def metrics(work: Work) -> dict[str, Any]:
+    """The ``metrics`` of an answer: jobs are shards, and bytes are those that their statements read. There are no blocks."""
+    counts: dict[str, Any] = {
+        "inspectedTraces": work.traces,
+        "inspectedBytes": str(work.bytes) if work.bytes else "",
+        "completedJobs": work.answered,
+        "totalJobs": work.asked,
+    }
+    return {name: count for name, count in counts.items() if count}
 
 
 def _trace(trace: FoundTrace, *, legacy: bool) -> dict[str, Any]:

@@ -50,14 +50,12 @@ class StreamingQuerier:
 
     async def _search(self, call: Call, request: pb.SearchRequest) -> AsyncGenerator[Message]:
         limit, sent = min(request.Limit or DEFAULT_LIMIT, MAX_LIMIT), set[str]()
-        done = asked = 1
 
         def message(body: dict[str, Any]) -> pb.SearchResponse:
             # The final answer repeats the traces of the parts; each is sent once, and never more than the limit.
             fresh = [trace for trace in body["traces"] if trace["traceID"] not in sent][: limit - len(sent)]
             sent.update(trace["traceID"] for trace in fresh)
-            metrics = {"completedJobs": done, "totalJobs": asked, "inspectedTraces": len(sent)}
-            return ParseDict({"traces": fresh, "metrics": metrics}, pb.SearchResponse())
+            return ParseDict(body | {"traces": fresh}, pb.SearchResponse())
 
         def ask(on_part: Callable[[dict[str, Any]], None]) -> Any:
             return self._answers.search(call.tenant, _search(request), on_part)
@@ -66,9 +64,7 @@ class StreamingQuerier:
             async for part in parts:
                 if isinstance(part, JsonAnswer):
                     call.lacks(part.missing)
-                    body, done = part.body, asked - len(part.missing)
-                else:
-                    body, done, asked = part, part["metrics"]["completedJobs"], part["metrics"]["totalJobs"]
+                body = part.body if isinstance(part, JsonAnswer) else part
                 for packet in packets(await asyncio.to_thread(message, body), "traces"):
                     yield packet
 
@@ -109,7 +105,7 @@ async def _messages(call: Call, answer: JsonAnswer, kind: type[M], repeated: str
     call.lacks(answer.missing)
 
     def build() -> list[M]:
-        message = ParseDict(answer.json | {"metrics": {"completedJobs": 1, "totalJobs": 1}}, kind(), ignore_unknown_fields=True)
+        message = ParseDict(answer.json, kind(), ignore_unknown_fields=True)
         return list(packets(message, repeated)) if repeated else [message]
 
     return await asyncio.to_thread(build)

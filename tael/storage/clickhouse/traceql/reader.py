@@ -12,6 +12,7 @@ import numpy as np
 from tael.errors import TooLarge
 from tael.model import predicate as p
 from tael.model.time import NS_PER_SECOND, TimeRange
+from tael.storage import work
 from tael.storage.api import Answer
 from tael.storage.clickhouse import groups, lacking
 from tael.storage.clickhouse.attribute_keys import ClickHouseAttributeKeys
@@ -93,6 +94,7 @@ class ClickHouseSpansets:
         named = [*_SHOWN, *(field for field in fields(query) if field not in _SHOWN)]
         # What is common is found in the newest window, to which what starts after the range is added.
         around, seen = widened(time_range), set[bytes]()
+        alone = _is_of_one(query, trace_test(query.pipeline))  # otherwise candidates have been evaluated and counted before
         length = await self._first_window(tenant, query, time_range, limit)
         growth = _GROWTH if length >= _FIRST_WINDOW_NS else _SHORT_GROWTH
         newest = Newest(TimeRange(around.start_ns, time_range.end_ns), length, growth)
@@ -111,6 +113,7 @@ class ClickHouseSpansets:
                     seen.update(one.trace_id for one in fresh)
                     for part, until_ns in _parts(fresh, max(2 * size, _FEW)):
                         for spans in await self._traces.of_found(tenant, part, query, named, searched):
+                            work.add(traces=len(spans.trace_ids) if alone else 0)
                             found += await asyncio.to_thread(
                                 find, query.pipeline, spans, time_range.start_ns, time_range.end_ns - 1, max_spans
                             )

@@ -16,6 +16,7 @@ from tael.errors import TooLarge
 from tael.model import predicate as p
 from tael.model.predicate import Predicate
 from tael.model.time import NS_PER_SECOND, TimeRange
+from tael.storage import work
 from tael.storage.clickhouse import groups, lacking, native
 from tael.storage.clickhouse.client import ClickHouse, Limits, Row
 from tael.storage.clickhouse.conditions import Statement
@@ -86,6 +87,7 @@ class TraceBlocks:
                 continue
             far = [one for one in dict.fromkeys([*await self._longer(tenant, spans, part), *again]) if one not in part.without]
             # The traces that reach beyond the range are left out here, and follow whole.
+            work.add(traces=len(spans.trace_ids))
             yield spans, await asyncio.to_thread(_matched, query, spans, [*far, *part.without])
             for page in range(0, len(far), _PAGE):
                 for whole in await self.of(tenant, far[page : page + _PAGE], list(fields(query))):
