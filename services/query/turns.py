@@ -3,7 +3,7 @@
 A query waits at most ``timeout_seconds`` for its turn and then has that long to ask the shards, so that time spent waiting is never taken
 from the shards; rendering the answer has no deadline. A query that finds the queue full, or waits too long, raises Overloaded; one that is
 still waiting for an answer at its deadline raises TimeoutError. Shards get a little less than the full time: a slow shard then makes the
-answer partial before the deadline.
+answer partial before the deadline. A query that takes several turns, so that a slow client holds none, has one ``Allowance`` for all.
 """
 
 from __future__ import annotations
@@ -12,13 +12,14 @@ import asyncio
 import contextlib
 import time
 from collections.abc import AsyncIterator, Awaitable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TypeVar
 
 from prometheus_client import Counter, Gauge, Histogram
 
 from services.query.fair import FairSemaphore
 from tael.errors import Overloaded
+from tael.storage.gather import Patience, patient
 
 T = TypeVar("T")
 
@@ -34,11 +35,21 @@ def shard_timeout_seconds(timeout_seconds: float) -> float:
     return max(timeout_seconds / 2, min(timeout_seconds * 0.9, timeout_seconds - 0.05))
 
 
+@dataclass(slots=True)
+class Allowance:
+    """The time that a query has left for all of its turns: to wait for them, and to ask in them. ``lost`` is as in Patience."""
+
+    waiting_seconds: float
+    asking_seconds: float
+    lost: dict[str, str] = field(default_factory=dict)
+
+
 @dataclass(frozen=True, slots=True)
 class Turn:
     """The deadline within which one query may ask the shards, and how long it waited for its turn; ``began`` by the monotonic clock."""
 
     timeout_seconds: float
+    patience: Patience
     waited_seconds: float
     began: float
 
@@ -49,8 +60,9 @@ class Turn:
 
     async def ask(self, answer: Awaitable[T]) -> T:
         """Await an answer. Raises TimeoutError at the deadline."""
-        async with asyncio.timeout(self.timeout_seconds):
-            return await answer
+        with patient(self.patience):
+            async with asyncio.timeout(self.timeout_seconds):
+                return await answer
 
 
 class Turns:
@@ -63,21 +75,31 @@ class Turns:
         self._waiting = 0
         self._timeout_seconds = timeout_seconds
 
+    def allowance(self) -> Allowance:
+        """The time of a query that takes several turns: as much in all as others have for one."""
+        return Allowance(self._timeout_seconds, self._timeout_seconds)
+
     @contextlib.asynccontextmanager
-    async def turn(self, route: str, tenant: str = "") -> AsyncIterator[Turn]:
-        """Run the block as one query of ``tenant``. Raises Overloaded instead of entering it."""
+    async def turn(self, route: str, tenant: str = "", allowance: Allowance | None = None) -> AsyncIterator[Turn]:
+        """Run the block as one query of ``tenant``, or as a part of one, whose time is taken from its ``allowance``. Raises Overloaded
+        instead of entering it.
+        """
+        left = allowance or self.allowance()
         asked = time.monotonic()
-        await self._take(tenant)
+        await self._take(tenant, left.waiting_seconds)
         began = time.monotonic()
-        turn = Turn(self._timeout_seconds, began - asked, began)
+        left.waiting_seconds -= began - asked
+        patience = Patience(shard_timeout_seconds(left.asking_seconds), left.lost)
+        turn = Turn(left.asking_seconds, patience, began - asked, began)
         try:
             with RUNNING.track_inprogress():
                 yield turn
         finally:
             self._free.release()
+            left.asking_seconds -= turn.seconds
             SECONDS.labels(route).observe(turn.seconds)
 
-    async def _take(self, tenant: str) -> None:
+    async def _take(self, tenant: str, seconds: float) -> None:
         if self._free.locked() and self._waiting >= self._queue:
             REFUSED.inc()
             raise Overloaded(
@@ -87,7 +109,7 @@ class Turns:
         try:
             # A timeout cancels acquire(), which then holds no place (see FairSemaphore.acquire).
             with WAITING.track_inprogress():
-                await asyncio.wait_for(self._free.acquire(tenant), self._timeout_seconds)
+                await asyncio.wait_for(self._free.acquire(tenant), seconds)
         except TimeoutError:
             REFUSED.inc()
             raise Overloaded(

@@ -5,10 +5,14 @@ all answer.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
-from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
-from typing import Generic, Protocol, TypeVar
+import math
+import time
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from typing import Final, Generic, Protocol, TypeVar
 
 from tael.errors import Retryable, Unavailable
 from tael.runtime.tasks import together
@@ -18,6 +22,31 @@ from tael.storage.api import Answer, AskedShard
 R = TypeVar("R")
 T = TypeVar("T")
 Reader_co = TypeVar("Reader_co", covariant=True)
+_QUICK_SECONDS: Final = 1.0
+"""A shard that failed within so long is asked again: it costs little, and may have recovered."""
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """How long shards are waited for by a query that asks several questions: for each question at most ``seconds``, and not again for
+    a shard that was waited for in vain, because the result lacks it already. ``lost`` has the reasons by the names of such shards.
+    """
+
+    seconds: float = math.inf
+    lost: dict[str, str] = field(default_factory=dict)
+
+
+_PATIENCE: Final[ContextVar[Patience | None]] = ContextVar("patience", default=None)
+
+
+@contextlib.contextmanager
+def patient(patience: Patience) -> Iterator[None]:
+    """Wait with ``patience`` for shards that are asked in the block and in tasks that it starts. See ``work.measured`` for generators."""
+    token = _PATIENCE.set(patience)
+    try:
+        yield
+    finally:
+        _PATIENCE.reset(token)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,11 +111,11 @@ class Shards(Generic[R]):
         shards = self._shards
         if not shards:
             raise Unavailable("no shards are registered yet")
-        work.add(asked=len(shards))
-        done = itertools.count(1)
+        patience, done = _PATIENCE.get() or Patience(), itertools.count(1)
+        work.add(asked=sum(shard.name not in patience.lost for shard in shards))
 
         async def one(shard: AskedShard[R]) -> Answer[T] | str:
-            answer = await self._ask(shard, question)
+            answer = await self._ask(shard, question, patience)
             # Counted without an answer too, so that ``done`` reaches ``asked`` although a shard is missing.
             number = next(done)
             work.add(answered=isinstance(answer, Answer))
@@ -102,14 +131,19 @@ class Shards(Generic[R]):
         missing = (answer.missing if isinstance(answer, Answer) else (shard.name,) for shard, answer in zip(shards, answers, strict=True))
         return Gathered(values, tuple(name for names in missing for name in names))
 
-    async def _ask(self, shard: AskedShard[R], question: Callable[[R], Awaitable[Answer[T]]]) -> Answer[T] | str:
+    async def _ask(self, shard: AskedShard[R], question: Callable[[R], Awaitable[Answer[T]]], patience: Patience) -> Answer[T] | str:
         """The shard's answer, or the reason why there is none."""
+        if (reason := patience.lost.get(shard.name)) is not None:
+            return reason
+        seconds, began = min(self._deadline_seconds, patience.seconds), time.monotonic()
         try:
-            async with asyncio.timeout(self._deadline_seconds):
+            async with asyncio.timeout(seconds):
                 return await shard.ask(question)
         except TimeoutError:  # this deadline's: the port turns a deadline of its own into Unavailable
-            return f"no answer within {self._deadline_seconds} s"
+            return patience.lost.setdefault(shard.name, f"no answer within {seconds:g} s")
         except Retryable as error:
+            if time.monotonic() - began > _QUICK_SECONDS:
+                patience.lost[shard.name] = error.reason
             return error.reason
 
 

@@ -11,7 +11,7 @@ from tael.errors import Overloaded, Rejected, Unavailable
 from tael.model.span import Resource, Scope, Span
 from tael.model.time import ALL_TIME, TimeRange
 from tael.storage.api import Answer, ServiceStats, Shard, SpanQuery, SpanReader
-from tael.storage.gather import AllOf, Shards
+from tael.storage.gather import AllOf, Patience, Shards, patient
 from tael.storage.merge import add_services, merge_newest, merge_trace, newest_first
 from tael.storage.merged import MergedSpans
 
@@ -115,3 +115,19 @@ async def test_all_of_some_readers_must_answer() -> None:
     assert answer == Answer([ServiceStats("a", 2, 2, 2, 2)], ("shard-1", "cold"))
     with pytest.raises(Unavailable, match="gone"):
         await MergedSpans(AllOf([*readers, ScriptedShard(error=Unavailable("gone"))])).list_services("t", ALL_TIME)
+
+
+async def test_a_shard_that_was_waited_for_in_vain_is_not_asked_again_by_the_same_query() -> None:
+    """One that fails at once is: it may have recovered."""
+    hanging, failing = ScriptedShard(hangs=True), ScriptedShard(error=Overloaded("busy"))
+    shards = composed(hanging, ScriptedShard(), failing)
+    for _ in range(2):
+        with patient(Patience()):
+            answers = [await shards.list_services("t", ALL_TIME) for _ in range(3)]
+        assert answers == [Answer([ServiceStats("a", 1, 1, 1, 1)], ("shard-0", "shard-2"))] * 3
+    assert (len(hanging.asked), len(failing.asked)) == (2, 6)
+
+
+async def test_a_query_may_have_less_patience_than_its_shards() -> None:
+    with patient(Patience(seconds=0.01)), pytest.raises(Unavailable, match=r"shard-0: no answer within 0.01 s"):
+        await composed(ScriptedShard(hangs=True)).get_trace("t", bytes(16))
