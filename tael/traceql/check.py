@@ -54,7 +54,7 @@ def check(query: Query) -> None:
         case Compare():
             _compare(query.metrics)
             if query.second:
-                raise Unsupported("compare() cannot be used with second stage functions")
+                raise Unsupported("compare() cannot be used with second stage functions", query.metrics)
         case MetricsAggregate():
             _metrics(query.metrics)
 
@@ -114,7 +114,7 @@ def _metrics(metrics: MetricsAggregate) -> None:
     # These series have one label more than the groups: a bucket, a quantile, or the count that an average is made with.
     room = MAX_GROUPS - (metrics.op in ("quantile_over_time", "histogram_over_time", "avg_over_time"))
     if len(metrics.by) > room:
-        raise Unsupported(f"metrics group by {len(metrics.by)} values")
+        raise Unsupported(f"metrics group by {len(metrics.by)} values", metrics)
     for quantile in metrics.quantiles:
         if not 0 <= quantile <= 1:
             raise TypeMismatch(f"quantile must be between 0 and 1: {quantile:g}", metrics)
@@ -134,9 +134,9 @@ def _group(stage: GroupBy) -> None:
 
 def _scalar_filter(stage: ScalarFilter) -> None:
     if not isinstance(stage.left, Aggregate):
-        raise Unsupported(f"the left side of {stage.op} must be one aggregate, such as count(): {show(stage)}")
+        raise Unsupported(f"the left side of {stage.op} must be one aggregate, such as count(): {show(stage)}", stage)
     if not isinstance(stage.right, Static):
-        raise Unsupported(f"the right side of {stage.op} must be a literal: {show(stage)}")
+        raise Unsupported(f"the right side of {stage.op} must be a literal: {show(stage)}", stage)
     _aggregate(stage.left)
     kind = type_of(stage.left.expression) if stage.left.expression else Type.INT
     _together(stage.op, kind, stage.right.type, stage)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar, Self
+
 from tael.errors import Rejected
 
 
@@ -13,20 +15,30 @@ class ParseError(Rejected):
         super().__init__(f"parse error at {_place(query, at)}: {problem}")
 
 
-class TypeMismatch(Rejected):
-    """The query parses, but an operator cannot be applied to its operands; the message shows the expression, and ``of`` is its node."""
+class WrongPart(Rejected):
+    """The query parses, but a part of it cannot be evaluated: ``of``, which is a node of the tree."""
+
+    kind: ClassVar[str]
 
     def __init__(self, problem: str, of: object = None) -> None:
         self.of = of
         super().__init__(problem)
 
-    def placed(self, query: str, at: int) -> TypeMismatch:
-        """The error with the position of the expression: ``type error at line L, col C: problem``."""
-        return TypeMismatch(f"type error at {_place(query, at)}: {self.reason}", self.of)
+    def placed(self, query: str, at: int) -> Self:
+        """The error with the position of the part: ``kind at line L, col C: problem``."""
+        return type(self)(f"{self.kind} at {_place(query, at)}: {self.reason}", self.of)
 
 
-class Unsupported(Rejected):
+class TypeMismatch(WrongPart):
+    """An operator cannot be applied to its operands; the message shows the expression."""
+
+    kind = "type error"
+
+
+class Unsupported(WrongPart):
     """The query is valid TraceQL that this engine does not evaluate; the message names the part."""
+
+    kind = "unsupported"
 
 
 def _place(query: str, at: int) -> str:

@@ -32,7 +32,7 @@ from tael.traceql.ast import (
     Type,
 )
 from tael.traceql.check import check
-from tael.traceql.errors import ParseError, TypeMismatch
+from tael.traceql.errors import ParseError, WrongPart
 from tael.traceql.parse_expressions import COMPARISONS, FIELD_LEVELS, ExpressionParser
 
 _SPANSET_LEVELS: Final = {
@@ -52,7 +52,7 @@ def parse(query: str) -> Query:
     found = parser.query()
     try:
         check(found)
-    except TypeMismatch as error:
+    except WrongPart as error:
         raise parser.placed(error) from None
     return found
 

@@ -26,7 +26,7 @@ from tael.traceql.ast import (
     Type,
     Unary,
 )
-from tael.traceql.errors import ParseError, TypeMismatch, Unsupported
+from tael.traceql.errors import ParseError, Unsupported, WrongPart
 from tael.traceql.lexer import Token, tokens
 
 T = TypeVar("T")
@@ -111,7 +111,7 @@ class ExpressionParser:
         self._begun.append((found, at))
         return found
 
-    def placed(self, error: TypeMismatch) -> TypeMismatch:
+    def placed(self, error: WrongPart) -> WrongPart:
         """The error with the position at which its part of the tree begins, if that is known."""
         return next((error.placed(self._query, at) for found, at in self._begun if found is error.of), error)
 
@@ -186,14 +186,14 @@ class ExpressionParser:
             self._take()
             return Field(_INTRINSICS[token.text])
         if token.kind == "word" and token.text == "parent":
-            raise Unsupported("parent is not supported")
+            raise Unsupported("parent is not supported").placed(self._query, token.at)
         if token.kind != "scope":
             self._fail("an attribute, such as span.http.route, or an intrinsic, such as duration")
         self._take()
         if token.text.endswith(":"):
             return self._scoped_intrinsic(token.text)
         if token.text == "parent.":
-            raise Unsupported("parent. is not supported; use the structural operator > or >>")
+            raise Unsupported("parent. is not supported; use the structural operator > or >>").placed(self._query, token.at)
         name = self.expect("name", "the name of an attribute")
         return Attribute(Scope(token.text[:-1]), str(name.value))
 
