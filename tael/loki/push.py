@@ -28,8 +28,8 @@ from tael.pb.loki_push_pb2 import Entry, Push
 
 UNKNOWN_SERVICE = "unknown_service"
 _SERVICE_LABELS = (
-    *("service_name", "service", "app", "application", "name", "app_kubernetes_io_name", "container", "container_name"),
-    *("k8s_container_name", "component", "workload", "job", "k8s_job_name"),
+    *("service_name", "service", "app", "application", "app_name", "name", "app_kubernetes_io_name", "container"),
+    *("container_name", "k8s_container_name", "component", "workload", "job", "k8s_job_name"),
 )
 _LEVEL_LABELS = ("level", "detected_level", "severity", "lvl", "severity_text")
 _TRACE_ID, _SPAN_ID = ("trace_id", 16), ("span_id", 8)

@@ -91,6 +91,23 @@ def test_a_label_is_stored_under_a_name_that_a_selector_can_have(name: str, kept
     assert [pair.key for pair in pushed.request.resource_logs[0].resource.attributes] == ["service.name", kept, "job"]
 
 
+@pytest.mark.parametrize(
+    ("labels", "service"),
+    [
+        ({}, "unknown_service"),
+        ({"app": ""}, "unknown_service"),
+        ({"name": "n", "app_name": "a"}, "a"),
+        ({"app_name": "a", "application": "b"}, "b"),
+        ({"service": "s", "service_name": "own"}, "own"),
+    ],
+)
+def test_the_service_of_a_stream_is_the_first_label_of_lokis_list(labels: dict[str, str], service: str) -> None:
+    """A stream without labels has one, too: Loki adds it before it asks for a label."""
+    pushed = push.read_json(json.dumps({"streams": [{"stream": labels, "values": [["1", "line"]]}]}).encode(), MOST)
+    assert pushed.explain() == ""
+    assert pushed.request.resource_logs[0].resource.attributes[0].value.string_value == service
+
+
 def test_a_label_without_a_name_is_refused() -> None:
     pushed = push.read_json(b'{"streams": [{"stream": {"": "x"}, "values": [["1", "line"]]}]}', MOST)
     assert (len(pushed.request.resource_logs), "a label has no name" in pushed.explain()) == (0, True)
