@@ -75,9 +75,9 @@ class Turns:
         self._waiting = 0
         self._timeout_seconds = timeout_seconds
 
-    def allowance(self) -> Allowance:
-        """The time of a query that takes several turns: as much in all as others have for one."""
-        return Allowance(self._timeout_seconds, self._timeout_seconds)
+    def allowance(self, lost: dict[str, str] | None = None) -> Allowance:
+        """The time of a query that takes several turns: as much in all as others have for one. ``lost`` is that of an allowance before."""
+        return Allowance(self._timeout_seconds, self._timeout_seconds, {} if lost is None else lost)
 
     @contextlib.asynccontextmanager
     async def turn(self, route: str, tenant: str = "", allowance: Allowance | None = None) -> AsyncIterator[Turn]:

@@ -231,6 +231,16 @@ async def test_a_shard_that_goes_away_in_the_middle_is_named(cut_small: Callable
     assert len(answer["spans"]) == 20
 
 
+async def test_a_shard_that_stops_answering_in_the_middle_is_waited_for_once(cut_small: Callable[[], None]) -> None:
+    """Not with each of the blocks that follow."""
+    cut_small()
+    silent = Scripted(many(20), good=1)
+    shards: Shards[LongTraceReader] = Shards([Shard("shard-0", MemoryLongTraces(many(20))), Shard("shard-1", silent)], deadline_seconds=0.5)
+    async with serving(MemorySpans(many(20)), long_traces=MergedLongTraces(shards)) as api:
+        answer = await api.json(_PATH)
+    assert (answer["missing_shards"], len(answer["spans"]), len(silent.parts)) == (["shard-1"], 20, 2)
+
+
 async def test_blocks_are_as_large_as_the_setting_says(cut_small: Callable[[], None]) -> None:
     """A part holds more spans where they are small, and never many more bytes."""
     cut_small()

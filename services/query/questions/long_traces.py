@@ -48,6 +48,7 @@ class LongTrace:
         self._backend, self._tenant, self._bounds = backend, tenant, outline.value.bounds
         self._payload_bytes_left = int(backend.settings.max_inline_payload_bytes)
         self._origins: dict[int, Origin] = {}
+        self._lost: dict[str, str] = {}
         self._taken, self._block_bytes, self._begun = 0, 0, False
 
     async def blocks(self) -> AsyncGenerator[Sequence[Span]]:
@@ -114,12 +115,15 @@ class LongTrace:
 
     @contextlib.asynccontextmanager
     async def _turn(self) -> AsyncIterator[Turn]:
-        """Take a turn. An answer that has begun waits for one, up to a query's timeout, instead of failing because all are taken."""
+        """Take a turn, which has the time of a query. An answer that has begun waits for one, up to a query's timeout, instead of failing
+        because all are taken.
+        """
         give_up = time.monotonic() + self._backend.settings.query_timeout_seconds
         async with contextlib.AsyncExitStack() as stack:
             while True:
                 try:
-                    turn = await stack.enter_async_context(self._backend.turns.turn("trace", self._tenant))
+                    allowance = self._backend.turns.allowance(self._lost)
+                    turn = await stack.enter_async_context(self._backend.turns.turn("trace", self._tenant, allowance))
                     break
                 # Only before the first block can the client be asked to retry; later the answer has begun.
                 except Overloaded as error:
