@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 import time
 from collections.abc import AsyncIterator, Awaitable
 from dataclasses import dataclass, field
@@ -46,10 +47,12 @@ class Allowance:
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """The deadline within which one query may ask the shards, and how long it waited for its turn; ``began`` by the monotonic clock."""
+    """The deadline within which one query may ask the shards, and how long it waited for its turn; ``began`` by the monotonic clock.
+    ``lost`` is as in Patience.
+    """
 
     timeout_seconds: float
-    patience: Patience
+    lost: dict[str, str]
     waited_seconds: float
     began: float
 
@@ -58,10 +61,11 @@ class Turn:
         """How long the query has been running."""
         return time.monotonic() - self.began
 
-    async def ask(self, answer: Awaitable[T]) -> T:
-        """Await an answer. Raises TimeoutError at the deadline."""
-        with patient(self.patience):
-            async with asyncio.timeout(self.timeout_seconds):
+    async def ask(self, answer: Awaitable[T], most_seconds: float = math.inf) -> T:
+        """Await an answer, perhaps for less time than the query has. Raises TimeoutError at the deadline."""
+        seconds = min(self.timeout_seconds, most_seconds)
+        with patient(Patience(shard_timeout_seconds(seconds), self.lost)):
+            async with asyncio.timeout(seconds):
                 return await answer
 
 
@@ -89,8 +93,7 @@ class Turns:
         await self._take(tenant, left.waiting_seconds)
         began = time.monotonic()
         left.waiting_seconds -= began - asked
-        patience = Patience(shard_timeout_seconds(left.asking_seconds), left.lost)
-        turn = Turn(left.asking_seconds, patience, began - asked, began)
+        turn = Turn(left.asking_seconds, left.lost, began - asked, began)
         try:
             with RUNNING.track_inprogress():
                 yield turn

@@ -277,6 +277,17 @@ async def test_a_query_that_takes_too_long_times_out() -> None:
         )
 
 
+async def test_a_shard_that_is_slower_than_the_timeout_of_a_query_makes_a_warning() -> None:
+    """Though others could wait longer for it."""
+    store = MemorySeries()
+    shards = MergedSeries(Shards([Shard("shard-0", store.reader), Shard("shard-1", _Hanging().reader)], deadline_seconds=60))
+    async with serving(MemorySpans(), series=shards) as api:
+        await Prom(api, store).add("up", [1.0])
+        body = await api.json("/api/v1/query", query="up", time=T0, timeout="5")
+    assert len(body["data"]["result"]) == 1
+    assert body["warnings"] == ["shard-1 did not answer: its series are missing from this result"]
+
+
 async def test_a_query_ends_when_its_client_disconnects() -> None:
     series = _Hanging()
     async with serving(MemorySpans(), series=series) as api:

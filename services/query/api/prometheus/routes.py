@@ -7,7 +7,6 @@ missing shard becomes a warning.
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
@@ -89,8 +88,7 @@ class Prometheus:
         query = Query(form.text("query"), steps, form.lookback_ms())
         expr = self._parsed(form, instant=query.instant)
         async with self._turns.turn("promql", tenant_of(request)) as turn:
-            async with asyncio.timeout(min(timeout, turn.timeout_seconds)):
-                outcome = await executed(self._engine.run(tenant_of(request), query, expr))
+            outcome = await turn.ask(executed(self._engine.run(tenant_of(request), query, expr)), timeout)
             stats = stats_of(outcome, turn.waited_seconds, turn.seconds) if form.text("stats") else None
             return await evaluated(request, outcome, steps, limit, stats)
 
