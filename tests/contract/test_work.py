@@ -11,6 +11,7 @@ import pytest
 from tael.model.tenant import DEFAULT_TENANT
 from tael.otlp.encode import encode_spans
 from tael.pb import tempo_query_pb2 as tempo
+from tael.pb.tempo_pb2 import TraceByIDResponse
 from tael.storage.clickhouse.client import QUERY_LIMITS, ClickHouse
 from tael.storage.work import Work, measured
 from tests.support.hotnode import HotNode
@@ -101,6 +102,10 @@ async def test_tempos_metrics_are_what_the_hot_tier_read(api: Api) -> None:
     assert search["metrics"]["inspectedTraces"] == 1
     related = await api.json("/tempo/api/search", q='{ resource.service.name = "shop" } >> { status = error }', **TEMPO_RANGE)
     assert related["metrics"]["inspectedTraces"] >= len(related["traces"]) >= 1
+    trace = await api.json(f"/tempo/api/v2/traces/{SPANS[0].trace_id.hex()}")
+    assert int(trace["metrics"]["inspectedBytes"]) > 0
+    packed = await api.get(f"/tempo/api/v2/traces/{SPANS[0].trace_id.hex()}", headers={"Accept": "application/protobuf"})
+    assert TraceByIDResponse.FromString(packed.body).metrics.inspected_bytes > 0
     async with grpc.aio.insecure_channel(api.grpc) as channel:
         querier = stubs("tempo_query").StreamingQuerierStub(channel)
         request = tempo.SearchRequest(Query='{ resource.service.name = "db" }', **TEMPO_RANGE)

@@ -36,6 +36,7 @@ from tael.otlp.encode import encode_spans
 from tael.pb.tempo_pb2 import PARTIAL, Trace, TraceByIDMetrics, TraceByIDResponse
 from tael.runtime.http import json_response, refuse
 from tael.storage.api import Answer, TraceTooLong
+from tael.storage.work import measured
 
 PROTOBUF, JSON = "application/protobuf", "application/json; charset=utf-8"
 API_VERSION = "3.0.3"
@@ -118,11 +119,12 @@ class Tempo:
             if wants_llm(request):
                 return llm_response(llm_trace(groups) | partial)
             if _wants_protobuf(request):
-                response = TraceByIDResponse(trace=_trace(groups), metrics=TraceByIDMetrics())
+                response = TraceByIDResponse(trace=_trace(groups), metrics=TraceByIDMetrics(inspected_bytes=work.bytes))
                 if reason:
                     response.status, response.message = PARTIAL, reason
                 return _protobuf(response)
-            body: dict[str, Any] = {"trace": {"resourceSpans": _json(groups)} if groups else {}, "metrics": {}}
+            inspected = {"inspectedBytes": str(work.bytes)} if work.bytes else {}
+            body: dict[str, Any] = {"trace": {"resourceSpans": _json(groups)} if groups else {}, "metrics": inspected}
             return json_response(body | partial)
 
         async def build_long(trace: LongTrace) -> web.StreamResponse:
@@ -132,10 +134,11 @@ class Tempo:
                 return await stream(request, long_traces.protobuf_v2(trace, self._limit_text()), PROTOBUF)
             return await stream(request, long_traces.json_v2(trace, self._limit_text()), JSON)
 
-        try:
-            return await self._answer(request, build, build_long)
-        except NotFound:
-            return build(Answer([]))
+        with measured() as work:
+            try:
+                return await self._answer(request, build, build_long)
+            except NotFound:
+                return build(Answer([]))
 
     async def _answer(
         self,
