@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tael.errors import Unavailable
+from tael.errors import TooLarge, Unavailable
 from tael.storage.clickhouse import native
 from tael.storage.clickhouse.client import ClickHouse, Limits
 from tests.support.hotnode import HotNode
@@ -64,6 +64,22 @@ async def test_a_truncated_answer_is_detected(shared_hot_node: HotNode) -> None:
     for size in range(1, len(body)):
         with pytest.raises(Unavailable, match=r"ended early|not expected"):
             native.read(body[:size])
+
+
+async def test_a_statement_that_fails_late_says_why(shared_hot_node: HotNode) -> None:
+    """After megabytes of its answer were sent: the error is the same as of one that fails at once."""
+    clickhouse = ClickHouse(shared_hot_node.url, "default")
+    pieces: list[bytes] = []
+    limit = {"max_result_rows": 2_000_000, "result_overflow_mode": "throw"}
+    try:
+        with pytest.raises(TooLarge, match="too large"):
+            await clickhouse.native_pieces(pieces.append, "SELECT number FROM numbers(3000000)", {}, LIMITS, limit)
+        assert sum(map(len, pieces)) > 1_000_000
+        with pytest.raises(Unavailable, match="at the end"):
+            await clickhouse.native("SELECT number, throwIf(number = 2999999, 'at the end') FROM numbers(3000000)", {}, LIMITS, {})
+        assert native.read(await clickhouse.native("SELECT 1::UInt8", {}, LIMITS, {}))[0].tolist() == [1]  # type: ignore[union-attr]
+    finally:
+        await clickhouse.close()
 
 
 def test_a_type_that_nothing_asks_for_is_refused() -> None:

@@ -11,7 +11,7 @@ import contextlib
 import io
 import math
 import re
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
 from urllib.parse import urlsplit
@@ -19,7 +19,7 @@ from urllib.parse import urlsplit
 import aiohttp
 from clickhouse_connect.driver import create_async_client
 from clickhouse_connect.driver.asyncclient import AsyncClient
-from clickhouse_connect.driver.exceptions import ClickHouseError
+from clickhouse_connect.driver.exceptions import ClickHouseError, DatabaseError
 from prometheus_client import REGISTRY, Counter
 
 from tael.errors import Overloaded, Rejected, TaelError, TooLarge, Unavailable, Unreadable
@@ -159,6 +159,8 @@ INSERT_LIMITS = Limits(seconds=120, memory_bytes=4 << 30)
 """An insert takes several times the size of its body. The writer halves a batch that takes more than this."""
 DDL_LIMITS = Limits(seconds=120)
 _GRACE_SECONDS: Final = 5.0
+_EXCEPTION_BYTES: Final = 32 << 10
+_EXCEPTION: Final = re.compile(rb"\r\n__exception__\r\n(\w+)\r\n(Code: (\d+)\..*)\n\d+ \1\r\n__exception__\r\n\Z", re.DOTALL)
 _REASON_CHARS: Final = 2_000
 _DAMAGED_READS = Counter(
     "tael_clickhouse_damaged_reads", "Statements that failed because of a damaged part.", ["server"], registry=REGISTRY
@@ -206,11 +208,26 @@ class ClickHouse:
 
     async def native(self, sql: str, parameters: Mapping[str, Any], limits: Limits, settings: Mapping[str, Any]) -> bytes:
         """The answer of a SELECT in the Native format, for ``native.read``."""
+        pieces: list[bytes] = []
+        await self.native_pieces(pieces.append, sql, parameters, limits, settings)
+        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+    async def native_pieces(
+        self, take: Callable[[bytes], None], sql: str, parameters: Mapping[str, Any], limits: Limits, settings: Mapping[str, Any]
+    ) -> None:
+        """``native`` in pieces, each passed to ``take`` as it comes. When a statement fails late, the last pieces are not of the answer."""
         async with self._call(limits, reading=True) as client:
-            body: bytes = await client.raw_query(
-                sql, parameters=dict(parameters) or None, settings={**limits.settings(), **settings}, fmt="Native", use_database=False
-            )
-            return body
+            end = b""
+            try:
+                # Streamed, as the server would hold a whole answer back until its end, only to give a late failure a status of its own.
+                async with await client.raw_stream(
+                    sql, parameters=dict(parameters) or None, settings={**limits.settings(), **settings}, fmt="Native", use_database=False
+                ) as pieces:
+                    async for piece in pieces:
+                        end = (end + piece[-_EXCEPTION_BYTES:])[-_EXCEPTION_BYTES:]
+                        take(piece)
+            except aiohttp.ClientPayloadError as error:
+                raise late_failure(end) or error from error
 
     async def command(self, sql: str, parameters: Mapping[str, Any] | None = None, limits: Limits = DDL_LIMITS) -> None:
         """Run a statement without a result."""
@@ -325,6 +342,12 @@ class ClickHouse:
         chosen = self._tls.settings
         paths = {"ca_cert": chosen.ca_file, "client_cert": chosen.client_cert, "client_cert_key": chosen.client_key}
         return {"tls_mode": "strict", **{name: str(path) for name, path in paths.items() if path is not None}}
+
+
+def late_failure(end: bytes) -> ClickHouseError | None:
+    """The failure that the end of a body tells, after part of the answer was sent; None when the connection just broke."""
+    found = _EXCEPTION.search(end)
+    return DatabaseError(found[2].decode(errors="replace"), code=int(found[3])) if found else None
 
 
 def translate(error: Exception, *, reading: bool = False) -> TaelError:

@@ -16,7 +16,7 @@ statements select are refused.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
 
@@ -103,15 +103,25 @@ def join(blocks: Sequence[Sequence[Column]]) -> list[Column]:
 
 def read_blocks(body: bytes, *, blobs: bool = False) -> list[list[Column]]:
     """The columns of each block. Raises Unavailable for a body that ends too early."""
-    cursor = Cursor(body, blobs=blobs)
     blocks: list[list[Column]] = []
-    try:
-        while cursor.at < len(body):
-            columns, rows = cursor.varint(), cursor.varint()
-            blocks.append([_read_column(cursor, rows) for _ in range(columns)])
-    except (IndexError, ValueError) as error:
-        raise Unavailable(f"ClickHouse's answer ended early, at byte {cursor.at} of {len(body)}") from error
+    end = 0
+    for columns, end in complete_blocks(body, blobs=blobs):  # noqa: B007  # the last end is used below
+        blocks.append(columns)
+    if end < len(body):
+        raise Unavailable(f"ClickHouse's answer ended early, in the block from byte {end} of {len(body)}")
     return blocks
+
+
+def complete_blocks(body: bytes, *, blobs: bool = False) -> Iterator[tuple[list[Column], int]]:
+    """The columns of each block that ``body`` has all of, and where the block ends."""
+    cursor = Cursor(body, blobs=blobs)
+    while cursor.at < len(body):
+        try:
+            columns, rows = cursor.varint(), cursor.varint()
+            block = [_read_column(cursor, rows) for _ in range(columns)]
+        except (IndexError, ValueError):
+            return
+        yield block, cursor.at
 
 
 class Cursor:

@@ -12,6 +12,7 @@ import numpy.typing as npt
 from tael.model.histogram import Buckets, Histograms, from_columns, offsets_of
 from tael.model.series import STALE, Bools, Floats, Grid, GridFunction, Longs, Samples, is_stale
 from tael.storage.clickhouse.native import Column, lists, numbers, optional
+from tael.storage.clickhouse.series.arriving import Arriving
 from tael.storage.clickhouse.series.labels import Ordered
 from tael.storage.clickhouse.series.query_builder import HISTOGRAM_COLUMNS
 from tael.storage.clickhouse.series.runs import Numbers, Runs, runs
@@ -40,18 +41,18 @@ class NumberedGrid:
     present: Bools
 
 
-def samples(floats: Sequence[Sequence[Column]], histograms: Sequence[Column]) -> Numbered | None:
-    """The samples of the answers to ``select_samples`` (in blocks) and ``select_histograms``.
+def samples(floats: Arriving, histograms: Sequence[Column]) -> Numbered | None:
+    """The samples of the answers to ``select_samples`` and ``select_histograms``.
 
-    None when rows of a series overlap: the caller has to select them merged.
+    None when rows of a series overlap: the caller has to select them merged. Raises Unavailable for floats that cannot be read.
     """
-    blocks = [[numbers(column) for column in block] for block in floats] or [[np.empty(0, np.uint64), np.empty(0, np.int64), np.empty(0)]]
-    found = runs([(series, times) for series, times, _ in blocks])
+    found = runs(floats.blocks())
     if found is None:
         return None
     if histograms:
-        return _mixed([np.concatenate(parts) for parts in zip(*blocks, strict=True)], histograms)
-    return Numbered(found, np.concatenate([times for _, times, _ in blocks]), np.concatenate([values for *_, values in blocks]))
+        return _mixed(floats.columns, histograms)
+    _, times, values = floats.columns
+    return Numbered(found, times, values)
 
 
 def _mixed(floats: Sequence[npt.NDArray[Any]], columns: Sequence[Column]) -> Numbered | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final
 
@@ -32,6 +32,7 @@ from tael.storage.clickhouse.client import QUERY_LIMITS, ClickHouse, Limits
 from tael.storage.clickhouse.conditions import Statement
 from tael.storage.clickhouse.rows import text
 from tael.storage.clickhouse.series import columns, query_builder, rolled
+from tael.storage.clickhouse.series.arriving import Arriving
 from tael.storage.clickhouse.series.labels import LabelCache, Ordered, label_sets
 from tael.storage.clickhouse.series.runs import Numbers
 from tael.storage.clickhouse.source import HotTables, Source
@@ -70,14 +71,14 @@ class ClickHouseSeries:
         # which none overlap has as many samples as rows.
         limit = max_samples + 1
         floats, histograms = await both(
-            self._blocks(query_builder.select_samples(self._source, tenant, selection, limit)),
+            self._floats(query_builder.select_samples(self._source, tenant, selection, limit)),
             self._histograms(tenant, selection, max_samples),
             name="select series",
         )
         found = columns.samples(floats, histograms)
         if found is None:
             merged = query_builder.select_samples(self._source, tenant, selection, limit, merged=True)
-            found = columns.samples(await self._blocks(merged), histograms)
+            found = columns.samples(await self._floats(merged), histograms)
             assert found is not None, "merged rows do not overlap"
         if len(found.times_ms) > max_samples:
             raise TooLarge(TOO_MANY_SAMPLES)
@@ -234,15 +235,21 @@ class ClickHouseSeries:
         return await self._clickhouse.query(statement.sql, statement.parameters, QUERY_LIMITS)
 
     async def _columns(self, statement: Statement, settings: Mapping[str, Any] | None = None) -> list[native.Column]:
-        return native.join(await self._blocks(statement, settings))
+        pieces: list[bytes] = []
+        await self._pieces(pieces.append, statement, settings)
+        return native.read(b"".join(pieces))
 
-    async def _blocks(self, statement: Statement, settings: Mapping[str, Any] | None = None) -> list[list[native.Column]]:
-        """The columns of an answer. Raises TooLarge when the shard would need more memory, or return more, than one query may."""
+    async def _floats(self, statement: Statement) -> Arriving:
+        found = Arriving()
+        await self._pieces(found.take, statement)
+        return found
+
+    async def _pieces(self, take: Callable[[bytes], None], statement: Statement, settings: Mapping[str, Any] | None = None) -> None:
+        """An answer as it comes. Raises TooLarge when the shard would need more memory, or return more, than one query may."""
         try:
-            body = await self._clickhouse.native(statement.sql, statement.parameters, _LIMITS, {**_SETTINGS, **(settings or {})})
+            await self._clickhouse.native_pieces(take, statement.sql, statement.parameters, _LIMITS, {**_SETTINGS, **(settings or {})})
         except TooLarge as error:
             raise TooLarge(TOO_MANY_SAMPLES) from error
-        return native.read_blocks(body)
 
 
 def _histogram_bytes(max_samples: int) -> Mapping[str, Any]:
