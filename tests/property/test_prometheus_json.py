@@ -10,7 +10,8 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.query.api.prometheus.encode import chunks, numbers
+from services.query.api.prometheus.cells import texts as numbers_as_text
+from services.query.api.prometheus.encode import chunks
 from tael.vectors.values import Steps, Vector
 
 INSTANT = 1_790_000_000_123
@@ -20,7 +21,7 @@ FLOATS = st.floats() | st.integers(-(10**18), 10**18).map(float) | st.decimals(-
 @given(st.lists(FLOATS, min_size=1, max_size=50))
 def test_a_number_is_written_as_prometheus_does(values: list[float]) -> None:
     """The shortest digits that read back, with an exponent only below 1e-6 and from 1e21 on."""
-    texts = numbers(np.array(values))
+    texts = numbers_as_text(np.array(values))
     assert [float(text) if text not in {"NaN", "+Inf", "-Inf"} else text for text in texts] == list(map(as_read, values))
     assert texts == list(map(as_written, values))
 
@@ -49,7 +50,7 @@ def test_a_matrix_has_each_sample_at_its_time(series: int, count: int, data: st.
     present = np.array(data.draw(st.lists(st.lists(st.booleans(), min_size=count, max_size=count), min_size=series, max_size=series)))
     labels = [(("n", f'{number}"\\\n\x01é'),) for number in reversed(range(series))]
     steps = Steps(INSTANT, INSTANT + 500 * (count - 1), 500)
-    answer = json.loads("".join(chunks(Vector(labels, np.where(present, values, np.nan), present), steps)))
+    answer = json.loads(b"".join(chunks(Vector(labels, np.where(present, values, np.nan), present), steps)))
     assert [one["metric"]["n"] for one in answer] == sorted(own["n"] for own in map(dict, labels))
     for one in answer:
         row = labels.index((("n", one["metric"]["n"]),))

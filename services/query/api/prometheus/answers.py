@@ -12,6 +12,7 @@ from services.query.api.compress import takes_gzip
 from services.query.api.prometheus.encode import chunks, count, dumped, envelope, result_type
 from services.query.freshness import lag_warnings
 from services.query.promql.engine import Outcome
+from tael.runtime.tasks import both
 from tael.storage.api import Answer
 from tael.vectors.values import Steps
 
@@ -44,13 +45,13 @@ async def listed(request: web.Request, answer: Answer[list[T]], limit: int, show
     if len(found) <= LISTED_AT_ONCE:
         return success([shown(item) for item in found], warnings)
     behind = f'],"warnings":{dumped(warnings)}}}' if warnings else "]}"
-    return await _streamed(request, '{"status":"success","data":[', _items(found, shown), behind)
+    return await _streamed(request, b'{"status":"success","data":[', _items(found, shown), behind.encode())
 
 
-def _items(found: Sequence[T], shown: Callable[[T], object]) -> Iterator[str]:
+def _items(found: Sequence[T], shown: Callable[[T], object]) -> Iterator[bytes]:
     for first in range(0, len(found), LISTED_AT_ONCE):
         part = dumped([shown(item) for item in found[first : first + LISTED_AT_ONCE]])[1:-1]
-        yield f",{part}" if first else part
+        yield (f",{part}" if first else part).encode()
 
 
 async def evaluated(request: web.Request, outcome: Outcome, steps: Steps, limit: int, stats: dict[str, Any] | None) -> web.StreamResponse:
@@ -63,28 +64,29 @@ async def evaluated(request: web.Request, outcome: Outcome, steps: Steps, limit:
     before, behind = envelope(result_type(value, steps), warnings, _bounded(notes.infos, "info"), stats)
     parts = chunks(value, steps, limit)
     if samples <= STREAMED_SAMPLES:
-        return web.Response(text="".join([before, *parts, behind]), content_type="application/json")
+        return web.Response(body=b"".join([before, *parts, behind]), content_type="application/json", charset="utf-8")
     return await _streamed(request, before, parts, behind)
 
 
-async def _streamed(request: web.Request, before: str, parts: Iterator[str], behind: str) -> web.StreamResponse:
+async def _streamed(request: web.Request, before: bytes, parts: Iterator[bytes], behind: bytes) -> web.StreamResponse:
     response = web.StreamResponse(headers={"Content-Type": "application/json; charset=utf-8", "Vary": "Accept-Encoding"})
     if takes_gzip(request.headers.get("Accept-Encoding", "")):
         response.enable_compression(web.ContentCoding.gzip)
     await response.prepare(request)
     await _write(response, before)
-    # One chunk is some milliseconds of work; in a thread, so that other queries continue.
-    while (part := await asyncio.to_thread(next, parts, None)) is not None:
-        await _write(response, part)
+    # One chunk is a millisecond of work; in a thread, so that other queries continue, and while the one before it is sent.
+    part = await asyncio.to_thread(next, parts, None)
+    while part is not None:
+        _, part = await both(_write(response, part), asyncio.to_thread(next, parts, None), name="render")
     await _write(response, behind)
     await response.write_eof()
     return response
 
 
-async def _write(response: web.StreamResponse, text: str) -> None:
+async def _write(response: web.StreamResponse, part: bytes) -> None:
     try:
         async with asyncio.timeout(STALLED_SECONDS):
-            await response.write(text.encode())
+            await response.write(part)
     except TimeoutError:
         raise ConnectionResetError(f"the client read nothing for {STALLED_SECONDS:g} s") from None
 
