@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 
 from tael.loki.push import read_json
+from tael.model.series import Selection
+from tael.model.streams import LogStream
 from tael.otlp.decode import decode_logs
+from tael.storage.api import Answer, LogReader, Shard
+from tael.storage.gather import Shards
+from tael.storage.merged import MergedLogs
 from tests.contract.test_loki_api import GROUPS, LOKI, RANGE, SECOND, data, loki
 from tests.support.doubles import MemorySpans
 from tests.support.logs import MemoryLogs
@@ -109,3 +115,23 @@ async def test_statistics_and_volumes(loki: Api) -> None:
     cut = await data(loki, "index/volume_range", query='{service_name="shop"}', step="2s", start=START_NS + SECOND)
     start = START_NS // SECOND
     assert cut["result"][0]["values"] == [[start + 1.999, str(first)], [start + 3.999, str(sum(others))]]
+
+
+async def test_a_shard_that_does_not_answer_is_waited_for_once_though_a_query_has_many_selectors() -> None:
+    """Each takes a turn of its own, but all of them the time of one query."""
+    asked = list[str]()
+
+    class Silent(MemoryLogs):
+        async def list_streams(self, tenant: str, selection: Selection, limit: int) -> Answer[list[LogStream]]:
+            asked.append(tenant)
+            await asyncio.Event().wait()
+            return await super().list_streams(tenant, selection, limit)
+
+    records = list(decode_logs(GROUPS, RECEIVED_NS))
+    shards: list[Shard[LogReader]] = [Shard("shard-0", MemoryLogs(records)), Shard("shard-1", Silent())]
+    async with serving(MemorySpans(), logs=MergedLogs(Shards(shards, deadline_seconds=0.5))) as loki:
+        selectors = [("match[]", f'{{service_name="{name}"}}') for name in ("shop", "job", "none")]
+        body = await loki.json(f"{LOKI}/series", *selectors, **RANGE)
+    assert [stream["service_name"] for stream in body["data"]] == ["shop", "job"]
+    assert body["warnings"] == ["shard-1 did not answer: its lines are missing from this result"]
+    assert len(asked) == 1

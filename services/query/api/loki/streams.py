@@ -13,7 +13,7 @@ from services.query.api.loki.answers import bare, seconds, success
 from services.query.api.loki.parameters import DEFAULT_LIMIT, Form, read
 from services.query.api.tenant import tenant_of
 from services.query.logql.engine import LogqlEngine, Stream
-from services.query.turns import Turns
+from services.query.turns import Allowance, Turns
 from tael.errors import Rejected
 from tael.logql.parse import parse_selector
 from tael.model.series import Matcher
@@ -64,8 +64,9 @@ class Streams:
         selectors = [_of_all(text) for text in (*form.fields.get("match[]", ()), *form.fields.get("match", ()))] or [()]
         found: dict[tuple[tuple[str, str], ...], dict[str, str]] = {}
         missing: dict[str, None] = {}
+        allowance = self._turns.allowance()
         for matchers in selectors:
-            answer = await self._labels_of(request, form, matchers)
+            answer = await self._labels_of(request, form, matchers, allowance)
             found |= {tuple(sorted(labels.items())): labels for labels in answer.value}
             missing |= dict.fromkeys(answer.missing)
         return success(list(found.values()), missing)
@@ -98,8 +99,9 @@ class Streams:
         step, volume = form.step_ns(bounds), _Volume(form, matchers)
         sizes: dict[tuple[tuple[str, str], ...], dict[int, int]] = {}
         missing: dict[str, None] = {}
+        allowance = self._turns.allowance()
         for part in _split(bounds, step):
-            answer = await self._found(request, matchers, part, step, volume.names)
+            answer = await self._found(request, matchers, part, step, volume.names, allowance)
             missing |= dict.fromkeys(answer.missing)
             for labels, slots in _sizes(answer.value, volume).items():
                 sizes.setdefault(labels, {}).update({part.start_ns // step + slot: size for slot, size in slots.items()})
@@ -128,9 +130,11 @@ class Streams:
         query = form.text("query")
         return await self._labels_of(request, form, parse_selector(query) if query else ())
 
-    async def _labels_of(self, request: web.Request, form: Form, matchers: tuple[Matcher, ...]) -> Answer[list[dict[str, str]]]:
+    async def _labels_of(
+        self, request: web.Request, form: Form, matchers: tuple[Matcher, ...], allowance: Allowance | None = None
+    ) -> Answer[list[dict[str, str]]]:
         bounds = form.bounds()
-        async with self._turns.turn("loki streams", tenant_of(request)) as turn:
+        async with self._turns.turn("loki streams", tenant_of(request), allowance) as turn:
             return await turn.ask(self._engine.labels(tenant_of(request), matchers, bounds))
 
     async def _found(
@@ -140,8 +144,9 @@ class Streams:
         bounds: TimeRange,
         slot_ns: int = 0,
         names: Collection[str] | None = None,
+        allowance: Allowance | None = None,
     ) -> Answer[list[Stream]]:
-        async with self._turns.turn("loki streams", tenant_of(request)) as turn:
+        async with self._turns.turn("loki streams", tenant_of(request), allowance) as turn:
             return await turn.ask(self._engine.streams(tenant_of(request), matchers, bounds, slot_ns, names))
 
 

@@ -17,6 +17,7 @@ from services.query.api.tempo import encode
 from services.query.api.tempo.parameters import MAX_TAGS, grid_of, legacy_query, range_of, search_request, tag_limit
 from services.query.api.tempo.tags import COMMON, ENUMERATED, INTRINSIC_TAGS, scopes_of, tag_of, wanted
 from services.query.backend import Backend
+from services.query.turns import Allowance
 from tael.errors import Rejected
 from tael.model.predicate import EVERYTHING, Predicate
 from tael.storage.gather import Part
@@ -158,22 +159,23 @@ class TempoAnswers:
 
     async def _names(self, tenant: str, given: Given) -> tuple[dict[Scope, set[str]], tuple[str, ...]]:
         scopes, predicate = scopes_of(given.get("scope", "")), wanted(given.get("q", ""))
-        names, missing = await self._names_on(tenant, given, predicate, scopes)
+        allowance = self._turns.allowance()
+        names, missing = await self._names_on(tenant, given, predicate, scopes, allowance)
         common = [scope for scope in scopes if scope in COMMON]
         if predicate == EVERYTHING or not common:
             return names, missing
-        every, also_missing = await self._names_on(tenant, given, EVERYTHING, common)
+        every, also_missing = await self._names_on(tenant, given, EVERYTHING, common, allowance)
         for scope in common:
             names.setdefault(scope, set()).update(every.get(scope, set()) & COMMON[scope])
         return names, tuple(sorted({*missing, *also_missing}))
 
     async def _names_on(
-        self, tenant: str, given: Given, predicate: Predicate, scopes: Sequence[Scope]
+        self, tenant: str, given: Given, predicate: Predicate, scopes: Sequence[Scope], allowance: Allowance
     ) -> tuple[dict[Scope, set[str]], tuple[str, ...]]:
         ask = partial(
             self._reader.tag_names, predicate=predicate, time_range=range_of(given, self._now_ns()), scopes=scopes, limit=MAX_TAGS
         )
-        answer = await self._ask(tenant, "tempo tags", ask)
+        answer = await self._ask(tenant, "tempo tags", ask, allowance)
         return answer.value, answer.missing
 
     @_with_metrics
@@ -190,7 +192,7 @@ class TempoAnswers:
 
     async def _values(self, tenant: str, given: Given, tag: str) -> tuple[Sequence[Static], tuple[str, ...]]:
         predicate, time_range = wanted(given.get("q", "")), range_of(given, self._now_ns())
-        fields = tag_of(tag, narrowed=predicate != EVERYTHING)
+        fields, allowance = tag_of(tag, narrowed=predicate != EVERYTHING), self._turns.allowance()
         found: set[Static] = set()
         missing: tuple[str, ...] = ()
         for named in fields:
@@ -198,13 +200,13 @@ class TempoAnswers:
                 found.update(ENUMERATED[named])
                 continue
             ask = partial(self._reader.tag_values, predicate=predicate, time_range=time_range, named=named, limit=MAX_TAGS)
-            answer = await self._ask(tenant, "tempo tags", ask)
+            answer = await self._ask(tenant, "tempo tags", ask, allowance)
             found |= answer.value
             missing = answer.missing
         return sorted(found, key=lambda value: (value.type.value, value.value))[: tag_limit(given)], missing
 
-    async def _ask(self, tenant: str, route: str, ask: Callable[[str], Awaitable[T]]) -> T:
-        async with self._turns.turn(route, tenant) as turn:
+    async def _ask(self, tenant: str, route: str, ask: Callable[[str], Awaitable[T]], allowance: Allowance | None = None) -> T:
+        async with self._turns.turn(route, tenant, allowance) as turn:
             return await turn.ask(ask(tenant))
 
 
