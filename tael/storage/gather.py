@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import itertools
 import math
 import time
 from collections.abc import Awaitable, Callable, Iterator, Sequence
@@ -57,26 +56,13 @@ class Gathered(Generic[T]):
     missing: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Part(Generic[T]):
-    """One reader's answer out of those that make up a whole. ``done`` of the ``asked`` readers have answered or failed, this one
-    included.
-    """
-
-    value: T
-    done: int
-    asked: int
-
-
 class Gather(Protocol[Reader_co]):
     """Asks several readers one question; merging their answers is left to the caller (merged.py)."""
 
-    async def ask(
-        self, question: Callable[[Reader_co], Awaitable[Answer[T]]], on_part: Callable[[Part[T]], None] | None = None
-    ) -> Gathered[T]:
+    async def ask(self, question: Callable[[Reader_co], Awaitable[Answer[T]]], on_part: Callable[[T], None] | None = None) -> Gathered[T]:
         """The answers, in the order of the readers. Raises a reader's error unless other answers make up for it.
 
-        ``on_part`` MUST be called with each answer as it arrives, before the whole is returned.
+        ``on_part`` MUST be called with each answer's value as it arrives, before the whole is returned.
         """
         ...
 
@@ -105,22 +91,20 @@ class Shards(Generic[R]):
         """
         self._shards = tuple(shards)
 
-    async def ask(self, question: Callable[[R], Awaitable[Answer[T]]], on_part: Callable[[Part[T]], None] | None = None) -> Gathered[T]:
+    async def ask(self, question: Callable[[R], Awaitable[Answer[T]]], on_part: Callable[[T], None] | None = None) -> Gathered[T]:
         """See Gather."""
         # One tuple for the whole question: ``use`` may replace it meanwhile, and answers are matched to shards by position.
         shards = self._shards
         if not shards:
             raise Unavailable("no shards are registered yet")
-        patience, done = _PATIENCE.get() or Patience(), itertools.count(1)
+        patience = _PATIENCE.get() or Patience()
         work.add(asked=sum(shard.name not in patience.lost for shard in shards))
 
         async def one(shard: AskedShard[R]) -> Answer[T] | str:
             answer = await self._ask(shard, question, patience)
-            # Counted without an answer too, so that ``done`` reaches ``asked`` although a shard is missing.
-            number = next(done)
             work.add(answered=isinstance(answer, Answer))
             if on_part is not None and isinstance(answer, Answer):
-                on_part(Part(answer.value, number, len(shards)))
+                on_part(answer.value)
             return answer
 
         answers = await together((one(shard) for shard in shards), name="ask a shard")
@@ -153,14 +137,13 @@ class AllOf(Generic[R]):
     def __init__(self, readers: Sequence[R]) -> None:
         self._readers = tuple(readers)
 
-    async def ask(self, question: Callable[[R], Awaitable[Answer[T]]], on_part: Callable[[Part[T]], None] | None = None) -> Gathered[T]:
+    async def ask(self, question: Callable[[R], Awaitable[Answer[T]]], on_part: Callable[[T], None] | None = None) -> Gathered[T]:
         """See Gather. A shard that is missing from several answers is listed once."""
-        done = itertools.count(1)
 
         async def one(reader: R) -> Answer[T]:
             answer = await question(reader)
             if on_part is not None:
-                on_part(Part(answer.value, next(done), len(self._readers)))
+                on_part(answer.value)
             return answer
 
         answers = await together((one(reader) for reader in self._readers), name="ask a reader")

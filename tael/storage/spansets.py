@@ -10,7 +10,7 @@ from typing import Protocol
 from tael.model.predicate import Predicate
 from tael.model.time import TimeRange
 from tael.storage.api import Answer
-from tael.storage.gather import Merged, Part
+from tael.storage.gather import Merged
 from tael.traceql.ast import Compare, MetricsAggregate, Named, Query, Scope, Static
 from tael.traceql.comparison import Counts, add
 from tael.traceql.metrics import Accumulator, Grid, Labels, Sums
@@ -32,7 +32,7 @@ class SpansetReader(Protocol):
         limit: int,
         max_spans: int,
         *,
-        on_part: Callable[[Part[list[FoundTrace]]], None] | None = None,
+        on_part: Callable[[list[FoundTrace]], None] | None = None,
     ) -> Answer[list[FoundTrace]]:
         """The newest ``limit`` traces that match the search and overlap the range, newest first, with at most ``max_spans`` spans a spanset
         (0: all).
@@ -82,7 +82,7 @@ class MergedSpansets(Merged[SpansetReader]):
         limit: int,
         max_spans: int,
         *,
-        on_part: Callable[[Part[list[FoundTrace]]], None] | None = None,
+        on_part: Callable[[list[FoundTrace]], None] | None = None,
     ) -> Answer[list[FoundTrace]]:
         """See SpansetReader."""
         gathered = await self._gather.ask(lambda reader: reader.find_traces(tenant, query, time_range, limit, max_spans), on_part)

@@ -12,7 +12,6 @@ from tael.model.span import Event, Link, Span
 from tael.model.time import TimeRange
 from tael.otlp.matches import span_test
 from tael.storage.api import Answer
-from tael.storage.gather import Part
 from tael.traceql import comparison
 from tael.traceql.ast import Attribute, Compare, Field, Intrinsic, MetricsAggregate, Named, Query, Scope, Static, Type
 from tael.traceql.columns import Column, of_type, of_values
@@ -104,7 +103,7 @@ class MemorySpansets:
         limit: int,
         max_spans: int,
         *,
-        on_part: Callable[[Part[list[FoundTrace]]], None] | None = None,
+        on_part: Callable[[list[FoundTrace]], None] | None = None,
     ) -> Answer[list[FoundTrace]]:
         """See SpansetReader."""
         block = block_of(self.spans, list(fields(query)))

@@ -20,7 +20,6 @@ from services.query.backend import Backend
 from services.query.turns import Allowance
 from tael.errors import Rejected
 from tael.model.predicate import EVERYTHING, Predicate
-from tael.storage.gather import Part
 from tael.storage.work import measured
 from tael.traceql import comparison
 from tael.traceql.ast import Compare, MetricsAggregate, Query, Scope, Static
@@ -92,9 +91,9 @@ class TempoAnswers:
             raise Rejected("a metrics query has no traces", where="q", accepted="a search; /api/metrics/query_range takes metrics")
         newest = (hint := query.hints.get("most_recent")) is not None and bool(hint.value)
 
-        def show(part: Part[list[FoundTrace]]) -> None:
+        def show(part: list[FoundTrace]) -> None:
             if on_part is not None:
-                found = [] if newest else encode.traces(part.value, legacy=legacy)
+                found = [] if newest else encode.traces(part, legacy=legacy)
                 on_part({"traces": found, "metrics": encode.metrics(work)})
 
         ask = partial(

@@ -33,7 +33,6 @@ from tael.storage.clickhouse.traceql.statements import widened
 from tael.storage.clickhouse.traceql.suggest import Suggestions
 from tael.storage.clickhouse.traceql.sums import sums_by_labels
 from tael.storage.clickhouse.traceql.traces import AT_ONCE, LIMITS, SAMPLE_NS, TraceBlocks
-from tael.storage.gather import Part
 from tael.traceql import comparison
 from tael.traceql.ast import Compare, Field, Intrinsic, MetricsAggregate, Named, Pipeline, Query, ScalarFilter, Scope, Static, Type
 from tael.traceql.metrics import Accumulator, Grid, Labels, Sums
@@ -87,7 +86,7 @@ class ClickHouseSpansets:
         limit: int,
         max_spans: int,
         *,
-        on_part: Callable[[Part[list[FoundTrace]]], None] | None = None,  # noqa: ARG002  # one shard's answer has no parts
+        on_part: Callable[[list[FoundTrace]], None] | None = None,  # noqa: ARG002  # one shard's answer has no parts
     ) -> Answer[list[FoundTrace]]:
         """See SpansetReader."""
         found: list[FoundTrace] = []
