@@ -49,6 +49,9 @@ async def test_statements_add_what_they_read(shared_hot_node: HotNode) -> None:
         await clickhouse.native("SELECT sum(number) FROM numbers({most:UInt64})", {"most": 500}, QUERY_LIMITS, {})
         await clickhouse.query("SELECT count() FROM numbers(1000)", {})
     assert work == Work(statements=2, rows=1500, bytes=12_000)
+    with measured() as work:  # megabytes, which would otherwise begin to arrive before the server knows how much it reads
+        await clickhouse.native("SELECT number FROM numbers(900000)", {}, QUERY_LIMITS, {})
+    assert work == Work(statements=1, rows=900_000, bytes=7_200_000)
     await clickhouse.close()
 
 

@@ -27,6 +27,7 @@ from tael.runtime.observe import get_logger
 from tael.runtime.tls import ClientTls
 from tael.storage.clickhouse.pulse import Pulse
 from tael.storage.clickhouse.summaries import count_reads
+from tael.storage.work import is_measured
 
 Row: TypeAlias = Sequence[Any]
 
@@ -219,9 +220,11 @@ class ClickHouse:
         async with self._call(limits, reading=True) as client:
             end = b""
             try:
-                # Streamed, as the server would hold a whole answer back until its end, only to give a late failure a status of its own.
+                # Streamed, as the server would hold a whole answer back until its end, only to give a late failure a status of its own. But
+                # it says how much it has read in a header: where that is counted, the answer has to wait for it.
+                chosen = {**limits.settings(), **settings, **({"wait_end_of_query": 1} if is_measured() else {})}
                 async with await client.raw_stream(
-                    sql, parameters=dict(parameters) or None, settings={**limits.settings(), **settings}, fmt="Native", use_database=False
+                    sql, parameters=dict(parameters) or None, settings=chosen, fmt="Native", use_database=False
                 ) as pieces:
                     async for piece in pieces:
                         end = (end + piece[-_EXCEPTION_BYTES:])[-_EXCEPTION_BYTES:]

@@ -16,7 +16,7 @@ def count_reads(client: AsyncClient) -> None:
     """Add what each of the client's statements reads to the work of its question.
 
     The client returns summaries of few of its calls, and none of raw ones, so this wraps the one method through which all requests go. The
-    summary is complete: the client asks servers to answer when a statement has ended (``wait_end_of_query``).
+    summary is complete: whoever counts asks servers to answer when a statement has ended (``wait_end_of_query``).
     """
     backend = client._backend  # noqa: SLF001  # see above
     request = backend.request
