@@ -9,9 +9,11 @@ import grpc.aio
 import pytest
 
 from tael.model.tenant import DEFAULT_TENANT
+from tael.model.time import TimeRange
 from tael.otlp.encode import encode_spans
 from tael.pb import tempo_query_pb2 as tempo
 from tael.pb.tempo_pb2 import TraceByIDResponse
+from tael.storage.api import LogQuery
 from tael.storage.clickhouse.client import QUERY_LIMITS, ClickHouse
 from tael.storage.work import Work, measured
 from tests.support.hotnode import HotNode
@@ -118,3 +120,14 @@ async def test_tempos_metrics_are_what_the_hot_tier_read(api: Api) -> None:
         async for message in querier.SearchTagsV2(tempo.SearchTagsRequest(**TEMPO_RANGE)):
             assert message.metrics.inspectedBytes > 0
             assert message.metrics.completedJobs == message.metrics.totalJobs >= 2
+
+
+async def test_files_of_the_cold_tier_count(request: pytest.FixtureRequest) -> None:
+    async with composed(request, "cold") as tier:
+        records = [wire_log(second * 10**9, f"line {second}") for second in range(LINES)]
+        await tier.store_logs(logs_of("shop", *records))
+        with measured() as work:
+            found = await tier.logs.read_lines("t1", LogQuery(TimeRange(START_NS, START_NS + 100 * 10**9), limit=100))
+    assert (len(found.value), found.missing) == (LINES, ())
+    assert work.rows >= LINES
+    assert work.bytes > sum(len(f"line {second}") for second in range(LINES))
