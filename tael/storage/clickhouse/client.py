@@ -223,9 +223,8 @@ class ClickHouse:
                 # Streamed, as the server would hold a whole answer back until its end, only to give a late failure a status of its own. But
                 # it says how much it has read in a header: where that is counted, the answer has to wait for it.
                 chosen = {**limits.settings(), **settings, **({"wait_end_of_query": 1} if is_measured() else {})}
-                async with await client.raw_stream(
-                    sql, parameters=dict(parameters) or None, settings=chosen, fmt="Native", use_database=False
-                ) as pieces:
+                asked = client.raw_stream(sql, parameters=dict(parameters) or None, settings=chosen, fmt="Native", use_database=False)
+                async with await asked as pieces:
                     async for piece in pieces:
                         end = (end + piece[-_EXCEPTION_BYTES:])[-_EXCEPTION_BYTES:]
                         take(piece)
