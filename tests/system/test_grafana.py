@@ -1,9 +1,10 @@
-"""Each link between the provisioned data sources leads from live data to live data, and Grafana's streaming is answered where it looks for
-it.
+"""Grafana as it is provisioned, over the demo's traffic: every panel of its dashboards gets data, each link between its data sources leads
+from live data to live data, and its streaming is answered where it looks for it.
 """
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 import sys
@@ -24,19 +25,61 @@ from tests.support.stubs import stubs
 from tests.support.suite import Suite, until
 
 pytestmark = [pytest.mark.system, pytest.mark.timeout(600)]
-PROVISIONED = Path(__file__).parents[2] / "deploy/grafana/provisioning/datasources/tael.yaml"
+GRAFANA = Path(__file__).parents[2] / "deploy/grafana"
+DASHBOARDS = sorted((GRAFANA / "dashboards").glob("*.json"))
 # Grafana's provisioning takes $$ for a dollar sign.
-SOURCES = {source["uid"]: source for source in yaml.safe_load(PROVISIONED.read_text().replace("$$", "$"))["datasources"]}
+SOURCES = {
+    source["uid"]: source
+    for source in yaml.safe_load((GRAFANA / "provisioning/datasources/tael.yaml").read_text().replace("$$", "$"))["datasources"]
+}
 SERVICE = "checkout"
+VARIABLES = {"$__rate_interval": "5m", "$__range": "15m", "$__auto": "1m", "$search": ""}
+# One trace is asked by its id; tael's own metrics are there only where something scrapes them (tests/unit/test_alerts_and_dashboards.py
+# knows that they exist).
+BY_HAND = {"tael-trace", "tael-tael"}
 
 
 @pytest.fixture(scope="module")
 def suite(tmp_path_factory: pytest.TempPathFactory, template: Template) -> Iterator[Suite]:
     """A suite of two shards with the demo's traffic of every signal."""
-    with Suite(tmp_path_factory.mktemp("links"), shards=2, hot=template.directory) as running:
-        command = [sys.executable, "-m", "examples.demo", "--rate", "20", "--duration", "10"]
+    with Suite(tmp_path_factory.mktemp("grafana"), shards=2, hot=template.directory) as running:
+        command = [sys.executable, "-m", "examples.demo", "--rate", "20", "--duration", "20"]
         subprocess.run([*command, "--otlp", f"http://127.0.0.1:{running.grpc_port}", "--server", running.url], check=True, timeout=240)
         yield running
+
+
+def targets() -> list[Any]:
+    """A case for each panel that asks something: the dashboard's uid, the panel's title, its targets."""
+    cases = []
+    for path in DASHBOARDS:
+        board = json.loads(path.read_text())
+        if board["uid"] not in BY_HAND:
+            cases += [pytest.param(p["targets"], id=f"{board['uid']}: {p['title']}") for p in board["panels"] if p.get("targets")]
+    return cases
+
+
+def answer(suite: Suite, target: dict[str, Any]) -> list[Any]:
+    """The series, streams or traces of one target over the last quarter of an hour."""
+    end = time.time()
+    kind, query = target["datasource"]["type"], target.get("expr") or target["query"]
+    service = ".+" if '=~"$service"' in query else SERVICE
+    for name, value in {**VARIABLES, "$service": service}.items():
+        query = query.replace(name, value)
+    window = {"start": f"{end - 900:.0f}", "end": f"{end:.0f}"}
+    if kind == "prometheus":
+        found = suite.get(f"/prometheus/api/v1/query_range?{urlencode({'query': query, 'step': '15', **window})}")["data"]["result"]
+    elif kind == "loki":
+        found = suite.get(f"/loki-api/loki/api/v1/query_range?{urlencode({'query': query, 'step': '15', **window})}")["data"]["result"]
+    elif "|" in query:
+        found = suite.get(f"/tempo/api/metrics/query_range?{urlencode({'q': query, 'step': '15s', **window})}")["series"]
+    else:
+        found = suite.get(f"/tempo/api/search?{urlencode({'q': query, 'limit': 20, **window})}")["traces"]
+    return list(found)
+
+
+@pytest.mark.parametrize("asked", targets())
+def test_every_panel_gets_data(suite: Suite, asked: list[dict[str, Any]]) -> None:
+    until(lambda: any(answer(suite, target) for target in asked), f"data for {asked}", pause=1)
 
 
 def ask(suite: Suite, uid: str, path: str, **parameters: Any) -> Any:
