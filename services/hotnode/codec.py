@@ -41,16 +41,6 @@ class Encoder(Protocol):
         ...
 
 
-class _Plain:
-    def decode(self, piece: bytes) -> bytes:
-        return piece
-
-    encode = decode
-
-    def finish(self) -> bytes:
-        return b""
-
-
 class _Inflate:
     """gzip with any number of members, or zlib."""
 
@@ -169,14 +159,14 @@ def choose_encoding(accept_encoding: str) -> str:
 
 
 def response_encoder(encoding: str, *, level: int) -> Encoder:
-    """The encoder of an answer; an empty ``encoding`` leaves it plain."""
+    """The encoder of an answer in one of the encodings that ``choose_encoding`` returns."""
     if encoding == "gzip":
         return _Deflate(level, 31)
     if encoding == "deflate":
         return _Deflate(level, 15)
     if encoding == "zstd":
         return _Zstd(level)
-    return _Lz4() if encoding == "lz4" else _Plain()
+    return _Lz4()
 
 
 def _cut() -> StatementFailed:

@@ -23,6 +23,8 @@ from services.hotnode.run import Job, Running
 from services.hotnode.spool import Spool
 from services.hotnode.statement import Other, Select
 
+HELD_BYTES: Final = 2 << 20
+"""What is held back of an answer as it comes: the default ``buffer_size``, and the piece that goes beyond it."""
 _OFF_LOOP_BYTES: Final = 64 << 10
 
 
@@ -57,7 +59,7 @@ class Exchange:
         if isinstance(job.statement, Select | Other) and job.statement.output_format:
             self.output_format = job.statement.output_format
         encoding = choose_encoding(self.request.headers.get("Accept-Encoding", "")) if call.compress_out else ""
-        encoder = response_encoder(encoding, level=call.zlib_level)
+        encoder = response_encoder(encoding, level=call.zlib_level) if encoding else None
         while piece := await running.read():
             held.append(piece)
             # With wait_end_of_query everything is held back, in the spool, so that even a late failure has a status of its own.
@@ -70,7 +72,7 @@ class Exchange:
         whole = await _encode(encoder, b"".join(held.chunks()), last=True)
         return web.Response(body=whole, headers=self._result_headers(stats, encoding))
 
-    async def _stream(self, running: Running, held: Spool, encoder: Encoder, encoding: str, stats: Stats) -> web.StreamResponse:
+    async def _stream(self, running: Running, held: Spool, encoder: Encoder | None, encoding: str, stats: Stats) -> web.StreamResponse:
         tag = secrets.token_hex(8)
         response = web.StreamResponse(headers={**self._result_headers(stats, encoding), "X-ClickHouse-Exception-Tag": tag})
         response.enable_chunked_encoding()
@@ -109,8 +111,10 @@ class Exchange:
         }
 
 
-async def _encode(encoder: Encoder, piece: bytes, *, last: bool = False) -> bytes:
+async def _encode(encoder: Encoder | None, piece: bytes, *, last: bool = False) -> bytes:
     """Compress small pieces here, larger ones in a thread."""
+    if encoder is None:
+        return piece
     if len(piece) < _OFF_LOOP_BYTES:
         return _finished(encoder, piece) if last else encoder.encode(piece)
     return await asyncio.to_thread(_finished if last else _encoded, encoder, piece)

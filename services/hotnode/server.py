@@ -16,7 +16,7 @@ from services.hotnode.errors import StatementFailed
 from services.hotnode.guard import Rules
 from services.hotnode.origin import refuse_browsers
 from services.hotnode.receive import make_job, receive
-from services.hotnode.respond import Exchange, Node
+from services.hotnode.respond import HELD_BYTES, Exchange, Node
 from services.hotnode.run import Job, Runner
 from services.hotnode.sessions import Session, Sessions
 from services.hotnode.spool import Budget, Spool
@@ -69,7 +69,7 @@ class Server:
             with telemetry.statement(), contextlib.ExitStack() as spools:
                 received = await receive(request, exchange.call, self._spool, spools)
                 exchange.call = received.call
-                held = spools.enter_context(contextlib.closing(self._spool()))
+                held = spools.enter_context(contextlib.closing(Spool(self._budget, self._spool_dir, HELD_BYTES)))
                 # Contexts are left in reverse: the statement has ended before its session is released, and both before the spools,
                 # which the engine reads, are closed.
                 async with self._in_session(make_job(received, self._rules)) as job, self._runner.start(job) as running:

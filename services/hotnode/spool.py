@@ -40,12 +40,16 @@ class Budget:
 
 
 class Spool:
-    """Bytes that are appended once, then read from the start. Append and close in the event loop; read in one thread at a time."""
+    """Bytes that are appended once, then read from the start. Append and close in the event loop; read in one thread at a time.
 
-    def __init__(self, budget: Budget, directory: Path) -> None:
+    Up to ``small_bytes`` are held as they are, and do not count against the budget.
+    """
+
+    def __init__(self, budget: Budget, directory: Path, small_bytes: int = _SMALL_BYTES) -> None:
         self._budget = budget
         self._directory = directory
-        self._small = bytearray()
+        self._small: list[bytes] = []
+        self._small_bytes = small_bytes
         self._front = b""
         self._descriptor = -1
         self._taken = 0
@@ -55,14 +59,15 @@ class Spool:
     def append(self, chunk: bytes) -> None:
         """Add bytes at the end."""
         self.size += len(chunk)
-        if self._descriptor < 0 and len(self._small) + len(chunk) <= _SMALL_BYTES:
-            self._small += chunk
+        if self._descriptor < 0 and self.size - len(self._front) <= self._small_bytes:
+            self._small.append(chunk)
             return
         if self._descriptor < 0:
             self._descriptor = os.memfd_create("spool", os.MFD_CLOEXEC)
             # From here on all appended bytes are in the file, so that there is one place to read from.
-            small, self._small = bytes(self._small), bytearray()
-            self._write(small)
+            small, self._small = self._small, []
+            for piece in small:
+                self._write(piece)
         self._write(chunk)
 
     def _write(self, chunk: bytes) -> None:
@@ -90,7 +95,7 @@ class Spool:
 
     def start(self, size: int) -> bytes:
         """The first ``size`` bytes, or all if there are fewer."""
-        rest = bytes(self._small[:size]) if self._descriptor < 0 else os.pread(self._descriptor, size, 0)
+        rest = b"".join(self._small)[:size] if self._descriptor < 0 else os.pread(self._descriptor, size, 0)
         return (self._front + rest)[:size]
 
     def chunks(self, skip: int = 0) -> Iterator[bytes]:
@@ -101,8 +106,11 @@ class Spool:
         skip = max(0, skip - len(self._front))
         if self._descriptor >= 0:
             yield from _read(self._descriptor, skip)
-        elif len(self._small) > skip:
-            yield bytes(self._small[skip:])
+        else:
+            for piece in self._small:
+                if len(piece) > skip:
+                    yield piece[skip:]
+                skip = max(0, skip - len(piece))
 
     @contextlib.contextmanager
     def as_file(self, skip: int = 0) -> Iterator[str]:
@@ -123,7 +131,7 @@ class Spool:
         """Free the memory and the file."""
         self._budget.give(self._taken)
         self._taken = 0
-        self._small = bytearray()
+        self._small = []
         if self._descriptor >= 0:
             os.close(self._descriptor)
             self._descriptor = -1
