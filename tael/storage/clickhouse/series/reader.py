@@ -43,9 +43,14 @@ MAX_SERIES: Final = 500_000
 """Series whose labels one query may load: some 250 MB."""
 GRID_STEPS: Final = 1_000
 """Steps of one statement; the limit bounds the memory that a long grid takes on the shard."""
-_LIMITS: Final = Limits(seconds=120, memory_bytes=2 << 30)
+_LIMITS: Final = Limits(seconds=120, memory_bytes=2 << 30, steps=False)
 """Usually the caller's deadline passes first, and the statement is cancelled when its caller goes away."""
-_SETTINGS: Final = {"allow_experimental_time_series_aggregate_functions": 1, "cancel_http_readonly_queries_on_client_close": 1}
+_SETTINGS: Final = {
+    "allow_experimental_time_series_aggregate_functions": 1,
+    "cancel_http_readonly_queries_on_client_close": 1,
+    # Dashboards ask for the same few series again and again. The server uses the cache only for reads of up to a million rows.
+    "use_uncompressed_cache": 1,
+}
 _SPILL: Final = {
     "max_bytes_before_external_sort": _LIMITS.memory_bytes // 4,
     "max_bytes_before_external_group_by": _LIMITS.memory_bytes // 4,
