@@ -15,8 +15,7 @@ from tael.storage.clickhouse.client import ClickHouse
 from tael.storage.clickhouse.writer import ASIDE_HOURS, ClickHouseWriter
 from tael.wal import codec
 from tael.wal.jetstream.append import JetStreamAppender
-from tests.support.databases import migrated, new_database
-from tests.support.hotnode import HotNode
+from tests.support.databases import MIGRATED, MakeNode
 from tests.support.nats import NatsServer
 from tests.support.storage import RECEIVED_NS, of_service, wire_span
 from tests.support.writing import open_cluster, writing
@@ -26,11 +25,12 @@ HOUR_NS = 3_600 * 10**9
 
 
 @pytest.fixture
-async def clickhouse(shared_hot_node: HotNode) -> AsyncIterator[ClickHouse]:
-    """A migrated database of its own: to drop it takes less than to empty hundreds of partitions."""
-    made = ClickHouse(shared_hot_node.url, new_database())
-    async with migrated(made):
-        yield made
+async def clickhouse(migrated_nodes: MakeNode) -> AsyncIterator[ClickHouse]:
+    """A client of a node of the test's own: to end one takes less than to empty hundreds of partitions."""
+    node = migrated_nodes()
+    made = ClickHouse(node.url, MIGRATED, node.user, node.password)
+    yield made
+    await made.close()
 
 
 def body(service: str, *offsets_ns: int) -> bytes:
