@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +41,12 @@ from tael.storage.clickhouse.needles import Begun, source_of_words
 from tael.storage.clickhouse.query_builder import SpanKey, TracePlace
 from tael.storage.clickhouse.series import query_builder as series_query_builder
 from tael.storage.clickhouse.source import HotTables
-from tael.storage.clickhouse.traceql import suggest
+from tael.storage.clickhouse.traceql import counted as counted_sql
+from tael.storage.clickhouse.traceql import statements, suggest
+from tael.traceql.ast import MetricsAggregate
+from tael.traceql.counted import counted
+from tael.traceql.metrics import Grid
+from tael.traceql.parse import parse
 from tests.support.storage import log_query, span_query
 
 HOT = HotTables("tael")
@@ -60,6 +66,21 @@ STREAMS = replace(UP, matchers=(Matcher("service_name", "=", "shop"), Matcher("k
 WIDE = GridRequest(UP.matchers, "increase", 1_790_000_100_000, 1_790_086_500_000, 3_600_000, 600_000)
 STEPS = (1_790_000_000_000, 1_790_003_600_000, 15_000)
 PLACE = TracePlace(frozenset({HOUR.start_ns}), HOUR.start_ns, HOUR.end_ns, 0)
+COUNTED_TRACES, FEWER_TRACES = (
+    counted_sql.CountedTraces(found, HOUR)
+    for text in ("{ status = error } | count() > 1 | avg(duration) > 1s", "{ kind = client } | { status = error } | count() < 3.5")
+    if (found := counted(parse(text).pipeline)) is not None
+)
+SUM_COUNTED = statements.sum_spans(
+    HOT,
+    "t1",
+    COUNTED_TRACES.counted.kept,
+    MetricsAggregate("rate"),
+    Grid.over(HOUR.start_ns, HOUR.end_ns, 60_000_000_000),
+    exemplars=False,
+    of_traces=partial(replace(COUNTED_TRACES, without=(b"t" * 16,)).condition, HOT, "t1"),
+)
+assert SUM_COUNTED is not None
 CURSOR = Cursor(1_790_000_000_000_000_007, b"t" * 16, b"s" * 8)
 
 
@@ -168,6 +189,10 @@ CASES |= {
     "logs_of_streams": shown(log_query_builder.find_keys(HOT, "t1", LogQuery(HOUR, streams=STREAMS.matchers))),
     "attribute_keys": shown(attribute_keys.list_keys(HOT, "t1", "logs", HOUR)),
     "attribute_key_values": shown(attribute_keys.key_values(HOT, "t1", "traces", "attribute", "k", HOUR, 9)),
+    "traceql_counted": shown(SUM_COUNTED),
+    "traceql_counted_any_copies": shown(counted_sql.any_copies(HOT, "t1", COUNTED_TRACES)),
+    "traceql_counted_copied": shown(counted_sql.find_copied(HOT, "t1", FEWER_TRACES, 9)),
+    "traceql_counted_far": shown(counted_sql.find_far(HOT, "t1", COUNTED_TRACES, 9)),
     "suggested_names": shown(suggest.list_names(HOT, "t1", HOUR, 9)),
     "suggested_services": shown(suggest.list_services(HOT, "t1", HOUR)),
     "attribute_keys_of_spans_select": attribute_keys.own_keys_select("traces") + "\n",

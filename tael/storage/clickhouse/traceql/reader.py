@@ -9,37 +9,36 @@ from typing import Any, Final
 
 import numpy as np
 
-from tael.errors import TooLarge
 from tael.model import predicate as p
 from tael.model.time import NS_PER_SECOND, TimeRange
 from tael.storage import work
 from tael.storage.api import Answer
-from tael.storage.clickhouse import groups, lacking
 from tael.storage.clickhouse.attribute_keys import ClickHouseAttributeKeys
 from tael.storage.clickhouse.client import ClickHouse
 from tael.storage.clickhouse.columns import SPAN_COLUMNS
 from tael.storage.clickhouse.conditions import Statement
 from tael.storage.clickhouse.flatten import UNKNOWN_SERVICE
 from tael.storage.clickhouse.narrowing import Newest
-from tael.storage.clickhouse.predicate import condition, is_narrow
+from tael.storage.clickhouse.predicate import condition
 from tael.storage.clickhouse.rows import text
 from tael.storage.clickhouse.source import HotTables, Source
 from tael.storage.clickhouse.traceql import statements
-from tael.storage.clickhouse.traceql.blocks import block, distinct_values
+from tael.storage.clickhouse.traceql.blocks import distinct_values
 from tael.storage.clickhouse.traceql.compared import Compared, among, compared
 from tael.storage.clickhouse.traceql.counting import MANY, ValueCounts
-from tael.storage.clickhouse.traceql.finding import Found, any_list
+from tael.storage.clickhouse.traceql.finding import Found
+from tael.storage.clickhouse.traceql.span_blocks import SpanBlocks
+from tael.storage.clickhouse.traceql.span_sums import SpanSums, range_of
 from tael.storage.clickhouse.traceql.statements import widened
 from tael.storage.clickhouse.traceql.suggest import Suggestions
-from tael.storage.clickhouse.traceql.sums import sums_by_labels
-from tael.storage.clickhouse.traceql.traces import AT_ONCE, LIMITS, SAMPLE_NS, TraceBlocks
+from tael.storage.clickhouse.traceql.traces import LIMITS, SAMPLE_NS, TraceBlocks
 from tael.traceql import comparison
 from tael.traceql.ast import Compare, Field, Intrinsic, MetricsAggregate, Named, Pipeline, Query, ScalarFilter, Scope, Static, Type
-from tael.traceql.metrics import Accumulator, Grid, Labels, Sums
-from tael.traceql.needs import AllOf, HasSpan, TraceTest, fields, listed, span_predicate, trace_test
+from tael.traceql.metrics import Grid, Labels, Sums
+from tael.traceql.needs import AllOf, HasSpan, TraceTest, fields, span_predicate, trace_test
 from tael.traceql.pinned import pinned
 from tael.traceql.results import FoundTrace, find, newest_first
-from tael.traceql.spans import SERVICE, Block
+from tael.traceql.spans import SERVICE
 from tael.traceql.spansets import matched
 
 _FIRST_WINDOW_NS: Final = 120 * NS_PER_SECOND
@@ -76,6 +75,8 @@ class ClickHouseSpansets:
         self._attribute_keys = ClickHouseAttributeKeys(clickhouse, self._source)
         self._suggestions = Suggestions(clickhouse, self._source)
         self._traces = TraceBlocks(clickhouse, self._source)
+        self._spans = SpanBlocks(clickhouse, self._source)
+        self._sums = SpanSums(self._source, self._spans, self._traces)
         self._values = ValueCounts(clickhouse, LIMITS, many=many)
 
     async def find_traces(
@@ -146,24 +147,7 @@ class ClickHouseSpansets:
         self, tenant: str, query: Query, function: MetricsAggregate, grid: Grid, max_series: int, exemplars: int
     ) -> Answer[dict[Labels, Sums]]:
         """See SpansetReader."""
-        into = Accumulator(function, grid, max_series=max_series, exemplars=exemplars)
-        if span_predicate(query.pipeline) is None:
-            await self._sum_traces(tenant, query, into, grid)
-            return Answer(into.groups)
-        lists = await self._lists(tenant, query.pipeline, _range_of(grid))
-        statement = self._sums(tenant, query, lists, function, grid, exemplars=bool(exemplars))
-        if statement is not None:
-            alone = span_predicate(query.pipeline, lists=False)
-            narrow = alone is not None and not lists and is_narrow(alone.predicate)
-            columns = await self._traces.columns(statement, limits=AT_ONCE if narrow else LIMITS)
-            # One group more than there may be series says that some are left out.
-            found = await asyncio.to_thread(sums_by_labels, columns, function, grid, most=max_series + 1, exemplars=exemplars)
-            for labels, sums in found:
-                into.add_sums(labels, sums)
-        # Spans with lists were left out of the sums above, so none is counted twice.
-        if statement is None or lists:
-            await self._sum_rows(tenant, query, p.Or(tuple(lists)) if statement is not None else p.EVERYTHING, into, grid)
-        return Answer(into.groups)
+        return Answer(await self._sums.of(tenant, query, function, grid, max_series, exemplars))
 
     async def compare_spans(self, tenant: str, query: Query, compare: Compare, grid: Grid) -> Answer[comparison.Counts]:
         """See SpansetReader."""
@@ -177,7 +161,7 @@ class ClickHouseSpansets:
                 comparison.add(found, await self._values.count_relatives(spans, grid.count, most, counted))
                 comparison.add(found, counted)
             return Answer(found)
-        async for traces, mask in self._traces.matching(tenant, query, _range_of(grid)):
+        async for traces, mask in self._traces.matching(tenant, query, range_of(grid)):
             comparison.add(found, await asyncio.to_thread(comparison.of_relatives, compare, traces, mask, grid))
             for part in among(self._source, tenant, traces, mask, compare, grid):
                 comparison.add(found, await self._values.count(part, grid.count, most))
@@ -188,15 +172,15 @@ class ClickHouseSpansets:
     ) -> AsyncIterator[Compared]:
         """The spans to compare where single spans decide: those that satisfy the first condition, and those with lists, by their ids."""
         base, selection = conditions
-        time_range = _range_of(grid)
-        lists = await self._lists(tenant, query.pipeline, time_range)
-        lists = [*lists, *await self._lists(tenant, Pipeline((compare.selection,)), time_range)]
+        time_range = range_of(grid)
+        lists = await self._spans.lists(tenant, query.pipeline, time_range)
+        lists = [*lists, *await self._spans.lists(tenant, Pipeline((compare.selection,)), time_range)]
         parameters: dict[str, Any] = {}
         wanted = p.all_of([base, *(p.Not(is_list) for is_list in lists)])
         texts = [condition(one, SPAN_COLUMNS, parameters) for one in (wanted, selection)]
         yield compared(self._source, tenant, time_range, texts, parameters, compare, grid)
         if lists:
-            async for spans in self._read_spans(tenant, query, p.Or(tuple(lists)), time_range):
+            async for spans in self._spans.reading(tenant, query, p.Or(tuple(lists)), time_range):
                 mask = matched(query.pipeline, spans)
                 for part in among(self._source, tenant, spans, mask, compare, grid):
                     yield part
@@ -250,55 +234,6 @@ class ClickHouseSpansets:
     async def _texts(self, statement: Statement) -> list[str]:
         return [text(value) for (value,) in await self._clickhouse.query(statement.sql, statement.parameters, LIMITS)]
 
-    async def _lists(self, tenant: str, pipeline: Pipeline, time_range: TimeRange) -> Sequence[p.Listed]:
-        """For each compared attribute, the predicate that it is a list. Empty if no span of the range has such a list, so that counting
-        need not test every span for it.
-        """
-        lists = listed(pipeline)
-        if not lists:
-            return []
-        statement = any_list(self._source, tenant, lists, time_range)
-        return lists if await lacking.asked(self._clickhouse, statement, groups.INSTEAD, LIMITS) else []
-
-    def _sums(
-        self, tenant: str, query: Query, lists: Sequence[p.Predicate], function: MetricsAggregate, grid: Grid, *, exemplars: bool
-    ) -> Statement | None:
-        """The sums over the spans in which no compared attribute is a list; None if the store cannot compute them."""
-        alone = span_predicate(query.pipeline, lists=False)
-        if alone is None or not alone.exact:
-            return None
-        wanted = p.all_of([alone.predicate, *(p.Not(is_list) for is_list in lists)])
-        return statements.sum_spans(self._source, tenant, wanted, function, grid, exemplars=exemplars)
-
-    async def _sum_rows(self, tenant: str, query: Query, also: p.Predicate, into: Accumulator, grid: Grid) -> None:
-        """Evaluate spans one by one, whatever their traces: those that may match and satisfy ``also``."""
-        async for spans in self._read_spans(tenant, query, also, _range_of(grid)):
-            await asyncio.to_thread(_add, spans, query, into)
-
-    async def _read_spans(self, tenant: str, query: Query, also: p.Predicate, time_range: TimeRange) -> AsyncIterator[Block]:
-        """The spans that may match and satisfy ``also``; the range is halved while they are too many for one answer."""
-        alone = span_predicate(query.pipeline)
-        assert alone is not None
-        wanted, named = p.all_of([alone.predicate, also]), list(fields(query))
-        windows = [time_range]
-        while windows:
-            window = windows.pop()
-            statement, selected = statements.read_spans(self._source, tenant, wanted, window, named)
-            try:
-                columns = await self._traces.columns(statement)
-            except TooLarge:
-                middle = (window.start_ns + window.end_ns) // 2
-                if middle == window.start_ns:
-                    raise
-                windows += [TimeRange(window.start_ns, middle), TimeRange(middle, window.end_ns)]
-                continue
-            yield block(columns, selected)
-
-    async def _sum_traces(self, tenant: str, query: Query, into: Accumulator, grid: Grid) -> None:
-        """Evaluate whole traces."""
-        async for spans, mask in self._traces.matching(tenant, query, _range_of(grid)):
-            await asyncio.to_thread(into.add, spans, mask)
-
     async def _candidates(
         self, tenant: str, query: Query, window: TimeRange, size: int, *, until_ns: int, newest_only: bool
     ) -> AsyncGenerator[list[Found], None]:
@@ -336,11 +271,6 @@ class ClickHouseSpansets:
             starts, _ = spans.trace_bounds_ns
             found += [(int(starts[trace]), spans.trace_ids[trace]) for trace in np.unique(spans.trace[mask]).tolist()]
         return found
-
-
-def _range_of(grid: Grid) -> TimeRange:
-    first, last = grid.range_ns
-    return TimeRange(max(0, first + 1), last + 1)
 
 
 def _is_of_one(query: Query, test: TraceTest) -> bool:
@@ -381,8 +311,3 @@ def _parts(page: Sequence[Found], size: int) -> Iterator[tuple[Sequence[Found], 
         yield first, rest[0].oldest_ns
     if last := rest or first:
         yield last, 0
-
-
-def _add(spans: Block, query: Query, into: Accumulator) -> None:
-    if spans.size:
-        into.add(spans, matched(query.pipeline, spans))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -37,7 +37,7 @@ _IDS = (
 )
 """The ids as numbers whose little-endian bytes are those of the id: a column of fixed width is read at once, strings one by one."""
 
-_AMONG = "trace_id IN (SELECT arrayJoin(arrayMap(id -> toFixedString(unhex(id), 16), {trace_ids:Array(String)})))"
+AMONG = "trace_id IN (SELECT arrayJoin(arrayMap(id -> toFixedString(unhex(id), 16), {trace_ids:Array(String)})))"
 """The condition that a trace is one of the parameter's."""
 _UNION = "\n  UNION ALL\n"
 _EXEMPLAR = (*(f"reinterpretAsUInt64(substring(any(trace_id), {at}, 8))" for at in (1, 9)), "any(start_ns)")
@@ -84,7 +84,7 @@ def read_traces(
     """
     columns = FieldColumns(named_service=named_service)
     selected = [(named, text) for named in fields if (text := columns.column(named)) is not None]
-    where = "tenant = {tenant:String} AND " + _AMONG
+    where = "tenant = {tenant:String} AND " + AMONG
     sql = (
         f"WITH (SELECT (min(first_start), max(last_start)) FROM {source.rows('trace_index', tenant)} WHERE {where}) AS bounds\n"  # noqa: S608  # names of ours and parameters
         f"SELECT {', '.join((*_IDS, *(f'{text} AS f{at}' for at, (_, text) in enumerate(selected))))}\n"
@@ -163,7 +163,7 @@ def find_longer(source: Source, tenant: str, wanted: Candidates, trace_ids: Sequ
     """The ids, in hex, of these traces, or of all candidates, that have spans outside of the range, within a day."""
     where = _within(tenant, wanted)
     if trace_ids:
-        of_trace = _AMONG
+        of_trace = AMONG
         where.parameters["trace_ids"] = [trace_id.hex() for trace_id in trace_ids]
     else:
         of_trace = _is_candidate(source, tenant, wanted, where)
@@ -191,7 +191,7 @@ def _is_candidate(source: Source, tenant: str, wanted: Candidates, where: Condit
     if wanted.window is not None:
         first = _inside(source, tenant, wanted.window, where)
     elif wanted.among:
-        first = _AMONG
+        first = AMONG
         where.parameters["trace_ids"] = [trace_id.hex() for trace_id in wanted.among]
     spans = f"FROM {source.rows('spans', tenant, wanted.time_range)}\n    WHERE {where}"
     return _passing(wanted.test, spans, where.parameters, first) or "true"
@@ -236,9 +236,18 @@ def read_spans(
 
 
 def sum_spans(
-    source: Source, tenant: str, predicate: Predicate, function: MetricsAggregate, grid: Grid, *, exemplars: bool
+    source: Source,
+    tenant: str,
+    predicate: Predicate,
+    function: MetricsAggregate,
+    grid: Grid,
+    *,
+    exemplars: bool,
+    of_traces: Callable[[dict[str, Any]], str] | None = None,
 ) -> Statement | None:
     """Counts and sums of the spans that satisfy a predicate, by step and group; None for a function that needs the spans themselves.
+
+    ``of_traces`` is a condition on their traces, which adds its parameters.
 
     Columns: slot, each group's value as text, power of two (if the function has buckets), count, sum, minimum, maximum, and with
     ``exemplars`` any span of the group: its trace as two numbers, its start and its value.
@@ -253,6 +262,8 @@ def sum_spans(
     time_range = TimeRange(max(0, first + 1), last + 1)
     where.within("start_time", time_range)
     where.add(condition(predicate, SPAN_COLUMNS, where.parameters))
+    if of_traces is not None:
+        where.add(of_traces(where.parameters))
     if value:
         where.add("isNotNull(v)")
     bucketed = function.op in ("quantile_over_time", "histogram_over_time")

@@ -25,6 +25,7 @@ from tael.storage.clickhouse.query_builder import trace_hours
 from tael.storage.clickhouse.source import Source
 from tael.storage.clickhouse.traceql import statements
 from tael.storage.clickhouse.traceql.blocks import block, has_unknown_service, known_filters, traces_with_copies, with_known_spans
+from tael.storage.clickhouse.traceql.counted import CountedTraces, any_copies, any_far, find_copied, find_far
 from tael.storage.clickhouse.traceql.finding import Found, find_traces, read_found
 from tael.storage.clickhouse.traceql.rarest import count_passing, rarest_first
 from tael.storage.clickhouse.traceql.statements import Candidates
@@ -62,17 +63,20 @@ class TraceBlocks:
         self._source = source
 
     async def matching(
-        self, tenant: str, query: Query, time_range: TimeRange, *, only_inside: bool = False
+        self, tenant: str, query: Query, time_range: TimeRange, *, only_inside: bool = False, among: Sequence[bytes] = ()
     ) -> AsyncIterator[tuple[Block, Mask]]:
         """Blocks with every trace that may match and has a span in the range, each trace whole in one block, and the spans that the
-        pipeline keeps.
+        pipeline keeps; if there are traces to look ``among``, only these.
 
         With ``only_inside`` traces without a span in the range are left out, which pays for a short one in the hot table. A trace's spans
         count if they start up to five minutes outside of the range. If one of these has a parent that is not among them, all spans of the
         trace that started within a day count.
         """
-        parts = await self._parts(tenant, trace_test(query.pipeline), time_range, only_inside=only_inside)
-        if statements.is_of_any(parts[0].test):
+        if among:
+            parts = [Candidates(trace_test(query.pipeline), statements.widened(time_range), among=tuple(among))]
+        else:
+            parts = await self._parts(tenant, trace_test(query.pipeline), time_range, only_inside=only_inside)
+        if not among and statements.is_of_any(parts[0].test):
             ((count,),) = await self._rows(statements.count_spans(self._source, tenant, time_range))
             if int(count) > 2 * _SPANS_OF_A_PART:
                 # Every trace is a candidate, so it is known before the first statement that it would be too large.
@@ -113,6 +117,16 @@ class TraceBlocks:
         cut = tuple(bytes.fromhex(bytes(trace_id).decode()) for (trace_id,) in found)
         short = Candidates(test, near, time_range, without=frozenset(cut))
         return [Candidates(test, around, among=cut), short] if cut else [short]
+
+    async def apart(self, tenant: str, traces: CountedTraces) -> list[bytes] | None:
+        """Of the traces that may satisfy limits, those that counting rows does not do justice; None if they are too many."""
+        found: dict[bytes, None] = {}
+        ((copies,),) = await self._rows(any_copies(self._source, tenant, traces))
+        far = await self._rows(any_far(self._source, tenant, traces))
+        for find, wanted in ((find_copied, bool(copies)), (find_far, bool(far))):
+            rows = await self._rows(find(self._source, tenant, traces, _IDS_AT_ONCE + 1)) if wanted else ()
+            found |= dict.fromkeys(bytes.fromhex(bytes(trace_id).decode()) for (trace_id,) in rows)
+        return list(found) if len(found) <= _IDS_AT_ONCE else None
 
     async def rarest(self, tenant: str, test: TraceTest, time_range: TimeRange) -> tuple[TraceTest, int | None]:
         """The test with its rarest parts first, and how many spans pass the rarest one in the first SAMPLE_NS of a range; None if there are
@@ -230,11 +244,18 @@ class TraceBlocks:
 
     async def columns(self, statement: Statement, settings: Mapping[str, Any] = _SETTINGS, limits: Limits = LIMITS) -> list[native.Column]:
         """A statement's answer by columns."""
-        body = await self._clickhouse.native(statement.sql, statement.parameters, limits, settings)
-        return await asyncio.to_thread(native.read, body)
+        return await columns_of(self._clickhouse, statement, settings, limits)
 
     async def _rows(self, statement: Statement, limits: Limits = LIMITS) -> list[Row]:
         return await self._clickhouse.query(statement.sql, statement.parameters, limits)
+
+
+async def columns_of(
+    clickhouse: ClickHouse, statement: Statement, settings: Mapping[str, Any] = _SETTINGS, limits: Limits = LIMITS
+) -> list[native.Column]:
+    """A statement's answer by columns."""
+    body = await clickhouse.native(statement.sql, statement.parameters, limits, settings)
+    return await asyncio.to_thread(native.read, body)
 
 
 def _is_narrow(test: TraceTest) -> bool:
