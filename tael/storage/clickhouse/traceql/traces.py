@@ -129,15 +129,15 @@ class TraceBlocks:
         return list(found) if len(found) <= _IDS_AT_ONCE else None
 
     async def rarest(self, tenant: str, test: TraceTest, time_range: TimeRange) -> tuple[TraceTest, int | None]:
-        """The test with its rarest parts first, and how many spans pass the rarest one in the first SAMPLE_NS of a range; None if there are
-        no spans, or not where counting is cheap.
+        """The test with its rarest parts first and without common ones, and how many spans pass the rarest one in the first SAMPLE_NS of a
+        range; None if there are no spans, or not where counting is cheap.
         """
         sample = TimeRange(time_range.start_ns, min(time_range.end_ns, time_range.start_ns + SAMPLE_NS))
         if not self._source.in_table("spans", sample):
             return test, None
         ((spans, *counts),) = await self._rows(count_passing(self._source, tenant, test, sample))
         # A wrong guess costs time but no exactness.
-        found, fewest = rarest_first(test, [int(count) for count in counts])
+        found, fewest = rarest_first(test, [int(count) for count in counts], int(spans))
         return found, fewest if int(spans) else None
 
     async def _candidates(self, tenant: str, query: Query, part: Candidates) -> tuple[Block, list[bytes]]:
