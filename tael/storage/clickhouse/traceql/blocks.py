@@ -28,9 +28,9 @@ def block(columns: Sequence[native.Column], fields: Sequence[Named]) -> Block:
         none = np.zeros(0, dtype=np.int64)
         return Block(none, (), (), (), none, none, {})
     high, low, span, parent, start_ns, duration_ns = (native.numbers(column) for column in columns[:_ID_COLUMNS])
-    # As little-endian numbers the halves have the bytes of the id. Rows are ordered by trace, so a trace begins where the id changes.
-    ids = np.stack([high, low], axis=1).astype("<u8")
-    changes = np.concatenate(([True], (ids[1:] != ids[:-1]).any(axis=1)))
+    # Rows are ordered by trace, so a trace begins where the id changes. As little-endian numbers the halves have the bytes of the id.
+    changes = np.concatenate(([True], (high[1:] != high[:-1]) | (low[1:] != low[:-1])))
+    trace_ids = np.stack([high[changes], low[changes]], axis=1).astype("<u8")
     found: dict[Named, Column] = {}
     elements: dict[bool, dict[Named, Column]] = {True: {}, False: {}}
     owners: dict[bool, Rows] = {}
@@ -38,17 +38,17 @@ def block(columns: Sequence[native.Column], fields: Sequence[Named]) -> Block:
         if is_event(named) or is_link(named):
             lists = native.lists(column)
             elements[is_event(named)][named] = _column(named, lists.values)
-            owners[is_event(named)] = np.repeat(np.arange(len(ids)), np.diff(lists.offsets))
+            owners[is_event(named)] = np.repeat(np.arange(len(high)), np.diff(lists.offsets))
         else:
             found[named] = _column(named, column)
     events, links = (Elements(owners[kind], elements[kind]) if kind in owners else Elements() for kind in (True, False))
     return Block(
         np.cumsum(changes) - 1,
-        _split(ids[changes].tobytes(), 16),
+        _split(trace_ids.tobytes(), 16),
         Ids(span),
         Ids(parent, absent=True),
-        start_ns.astype(np.int64),
-        duration_ns.astype(np.int64),
+        start_ns.astype(np.int64, copy=False),
+        duration_ns.astype(np.int64, copy=False),
         found,
         events,
         links,
