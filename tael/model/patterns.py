@@ -83,6 +83,15 @@ def anchored(pattern: str) -> str:
     return f"^(?s:{pattern})$"
 
 
+_NAMED = re.compile(r"\\Q.*?(?:\\E|$)|\\.|\[\^?\]?(?:\\.|\[:\^?\w+:\]|[^\]\\])*\]|\(\?P?<\w+>", re.DOTALL)
+"""The beginning of a named group, behind what only looks like one: quoted text, an escaped character and a class."""
+
+
+def unnamed(pattern: str) -> str:
+    """A pattern that finds the same and whose groups have no names."""
+    return _NAMED.sub(lambda part: "(" if part[0].startswith("(") else part[0], pattern)
+
+
 @lru_cache(maxsize=1024)
 def compiled(pattern: str) -> Pattern:
     """``pattern`` for ``fullmatch``. Raises Rejected for an invalid RE2 expression."""

@@ -203,6 +203,8 @@ def test_shards_agree(shared_hot_node: HotNode) -> None:
 
         @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
         @given(QUERIES)
+        @example('{service_name=~".+"} | regexp `(?P<took_ms>[0-9]+)` | took_ms = 404')
+        @example('{service_name=~"(?P<the_shop>shop)"} |~ `(?P<took_ms>40)4`')
         def agree(text: str) -> None:
             query = parse(text)
             assert isinstance(query, LogQuery)

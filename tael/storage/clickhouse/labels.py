@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Final
 
-from tael.model.patterns import anchored
+from tael.model.patterns import anchored, unnamed
 from tael.model.series import METRIC_NAME, Matcher
 
 _HOUR_SECONDS: Final = 3_600
@@ -71,4 +71,4 @@ def _match(where: Where, index: int, matcher: Matcher, name: str) -> None:
         where.add(f"{text} {matcher.op} {{{value}:String}}", **{value: matcher.value})
     else:
         negation = "NOT " if matcher.op == "!~" else ""
-        where.add(f"{negation}match({text}, {{{value}:String}})", **{value: anchored(matcher.value)})
+        where.add(f"{negation}match({text}, {{{value}:String}})", **{value: anchored(unnamed(matcher.value))})

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from tael.errors import Rejected
 from tael.model.escaped import behind_breaks, escapes, with_breaks
-from tael.model.patterns import searched
+from tael.model.patterns import searched, unnamed
 from tael.model.payload import HASH_BYTES, PREFIX
 from tael.model.predicate import (
     And,
@@ -176,8 +176,8 @@ class _Compiler:
             return self._leaf(
                 leaf.field,
                 "string",
-                # Without (?-s:), the dot of ClickHouse's match() also matches newlines.
-                lambda r: f"match({r.value}, {self._bind('String', f'(?-s:{leaf.pattern})')})",
+                # Without (?-s:), the dot of ClickHouse's match() also matches newlines; it finds nothing where a group's name has a _.
+                lambda r: f"match({r.value}, {self._bind('String', f'(?-s:{unnamed(leaf.pattern)})')})",
                 lambda text: search(text) is not None,
             )
         if isinstance(leaf, Words):
