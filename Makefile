@@ -13,8 +13,8 @@ RATE ?= 5
 DURATION ?= 30
 # make test: processes for its tests, more than cores because tests wait, too. Whole files go to each, whose tests share what they start, in the order
 # of tests/conftest.py. Tests of the whole suite start a dozen processes each.
-TEST_PROCESSES ?= 3
-SYSTEM_PROCESSES ?= 2
+TEST_PROCESSES ?= 4
+SYSTEM_PROCESSES ?= 3
 BY_FILE := --dist loadfile --no-loadscope-reorder
 
 .PHONY: help
