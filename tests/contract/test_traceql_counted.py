@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from tael.errors import TooLarge
 from tael.model.time import NS_PER_SECOND
 from tael.storage.clickhouse.traceql import span_sums, traces
 from tael.traceql.ast import MetricsAggregate
@@ -142,6 +143,17 @@ async def test_more_traces_apart_than_are_looked_up(hot_tier: HotTier, monkeypat
     monkeypatch.setattr(traces, "_IDS_AT_ONCE", 2)
     await hot_tier.store(of_service("shop", *traces_of(*WITHIN, *AROUND, *FAR)))
     assert all(await both(hot_tier, monkeypatch, *(f"{pipeline} | rate()" for pipeline in PIPELINES[:2])))
+
+
+async def test_statements_that_take_too_much_memory(hot_tier: HotTier, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All traces are evaluated whole, in parts."""
+
+    async def fail(*_: Any) -> list[bytes]:
+        raise TooLarge("it takes more memory than a shard gives to one query")
+
+    monkeypatch.setattr(traces.TraceBlocks, "apart", fail)
+    await hot_tier.store(of_service("shop", *traces_of(*WITHIN)))
+    assert all(await both(hot_tier, monkeypatch, f"{PIPELINES[0]} | rate()"))
 
 
 async def test_tiers(any_tier: HotTier, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
+from tael.errors import TooLarge
 from tael.model import predicate as p
 from tael.model.time import TimeRange
 from tael.storage.clickhouse.client import Limits
@@ -92,12 +93,15 @@ class SpanSums:
         )
         if sum_spans() is None or await self._spans.lists(wanted.tenant, wanted.query.pipeline, around):
             return None
-        apart = await self._traces.apart(wanted.tenant, traces)
-        if apart is None:
+        try:
+            apart = await self._traces.apart(wanted.tenant, traces)
+            if apart is not None:
+                statement = sum_spans(of_traces=partial(replace(traces, without=apart).condition, self._source, wanted.tenant))
+                assert statement is not None
+                await self._add_sums(wanted, statement, LIMITS)
+        except TooLarge:
+            # A statement over all traces of the range cannot be divided, as their evaluation is.
             return None
-        statement = sum_spans(of_traces=partial(replace(traces, without=apart).condition, self._source, wanted.tenant))
-        assert statement is not None
-        await self._add_sums(wanted, statement, LIMITS)
         return apart
 
     async def _add_sums(self, wanted: _Wanted, statement: Statement, limits: Limits) -> None:
