@@ -6,10 +6,19 @@ from typing import Any
 
 import pytest
 
+from tael.errors import Unavailable
+from tael.model.predicate import Predicate
+from tael.model.time import TimeRange
 from tael.otlp.encode import encode_spans
+from tael.storage.api import Answer, Shard
 from tael.storage.clickhouse.traceql import reader
-from tests.support.query import Api
+from tael.storage.gather import Shards
+from tael.storage.spansets import MergedSpansets, SpansetReader
+from tael.traceql.ast import Named, Static
+from tests.support.doubles import MemorySpans
+from tests.support.query import Api, serving
 from tests.support.storage import START_NS, of_service, wire_span
+from tests.support.traceql import MemorySpansets
 from tests.support.traceql_cases import SPANS, START, pairs
 
 SEARCH = "/tempo/api/search"
@@ -330,3 +339,23 @@ async def test_related_spans_on_both_sides_of_what_is_searched_first(api: Api) -
             body = await api.json(SEARCH, q=query, start=at - 1800, end=at, limit=limit)
             found = [trace["traceID"].zfill(32) for trace in body["traces"]]
             assert found == newest[:limit], (query, limit)
+
+
+class FailsOnce(MemorySpansets):
+    """A shard that fails the first time that it is asked for values."""
+
+    failed = False
+
+    async def tag_values(self, tenant: str, predicate: Predicate, time_range: TimeRange, named: Named, limit: int) -> Answer[set[Static]]:
+        if not self.failed:
+            self.failed = True
+            raise Unavailable("gone")
+        return await super().tag_values(tenant, predicate, time_range, named, limit)
+
+
+async def test_values_of_several_scopes_lack_what_any_of_them_lacks() -> None:
+    """Also when the shard is back before the last scope is asked for."""
+    shards: Shards[SpansetReader] = Shards([Shard("shard-0", MemorySpansets([])), Shard("shard-1", FailsOnce([]))])
+    async with serving(MemorySpans([]), spansets=MergedSpansets(shards)) as api:
+        body = await api.json("/tempo/api/v2/search/tag/.size/values", **RANGE)
+    assert (body["status"], body["message"]) == ("PARTIAL", "shard-1 did not answer")

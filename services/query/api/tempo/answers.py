@@ -193,7 +193,7 @@ class TempoAnswers:
         predicate, time_range = wanted(given.get("q", "")), range_of(given, self._now_ns())
         fields, allowance = tag_of(tag, narrowed=predicate != EVERYTHING), self._turns.allowance()
         found: set[Static] = set()
-        missing: tuple[str, ...] = ()
+        missing: dict[str, None] = {}
         for named in fields:
             if named in ENUMERATED:
                 found.update(ENUMERATED[named])
@@ -201,8 +201,8 @@ class TempoAnswers:
             ask = partial(self._reader.tag_values, predicate=predicate, time_range=time_range, named=named, limit=MAX_TAGS)
             answer = await self._ask(tenant, "tempo tags", ask, allowance)
             found |= answer.value
-            missing = answer.missing
-        return sorted(found, key=lambda value: (value.type.value, value.value))[: tag_limit(given)], missing
+            missing |= dict.fromkeys(answer.missing)
+        return sorted(found, key=lambda value: (value.type.value, value.value))[: tag_limit(given)], tuple(missing)
 
     async def _ask(self, tenant: str, route: str, ask: Callable[[str], Awaitable[T]], allowance: Allowance | None = None) -> T:
         async with self._turns.turn(route, tenant, allowance) as turn:
