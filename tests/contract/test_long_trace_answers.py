@@ -25,7 +25,7 @@ from tael.pb import jaeger_query_v3_pb2 as v3
 from tael.pb.tempo_pb2 import PARTIAL, Trace, TraceByIDResponse
 from tael.storage.api import Answer, Shard
 from tael.storage.gather import Shards
-from tael.storage.long_traces import Form, LongTraceReader, Part, Slice
+from tael.storage.long_traces import Form, LongTraceReader, Outline, Part, Slice
 from tael.storage.merged import MergedLongTraces
 from tests.contract.test_span_storage import everything
 from tests.support.doubles import MemoryLongTraces, MemoryPayloads, MemorySpans
@@ -239,6 +239,24 @@ async def test_a_shard_that_stops_answering_in_the_middle_is_waited_for_once(cut
     async with serving(MemorySpans(many(20)), long_traces=MergedLongTraces(shards)) as api:
         answer = await api.json(_PATH)
     assert (answer["missing_shards"], len(answer["spans"]), len(silent.parts)) == (["shard-1"], 20, 2)
+
+
+class SilentOutline(Scripted):
+    """A shard that never tells the outline."""
+
+    async def outline(self, tenant: str, trace_id: bytes, most: int, step: int) -> Answer[Outline]:
+        await asyncio.Event().wait()
+        return await super().outline(tenant, trace_id, most, step)
+
+
+async def test_a_shard_without_an_outline_is_not_waited_for_again(cut_small: Callable[[], None]) -> None:
+    """The trace lacks its spans from the beginning."""
+    cut_small()
+    silent = SilentOutline(many(20), good=0)
+    shards: Shards[LongTraceReader] = Shards([Shard("shard-0", MemoryLongTraces(many(20))), Shard("shard-1", silent)], deadline_seconds=0.5)
+    async with serving(MemorySpans(many(20)), long_traces=MergedLongTraces(shards)) as api:
+        answer = await api.json(_PATH)
+    assert (answer["missing_shards"], len(answer["spans"]), len(silent.parts)) == (["shard-1"], 20, 0)
 
 
 async def test_blocks_are_as_large_as_the_setting_says(cut_small: Callable[[], None]) -> None:

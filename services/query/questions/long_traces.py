@@ -38,7 +38,7 @@ class LongTrace:
     ``missing`` names the shards missing so far, and ``unresolved`` counts references to payloads that were not resolved.
     """
 
-    def __init__(self, backend: Backend, tenant: str, trace_id: bytes, outline: Answer[Outline]) -> None:
+    def __init__(self, backend: Backend, tenant: str, trace_id: bytes, outline: Answer[Outline], lost: dict[str, str]) -> None:
         self.trace_id = trace_id
         self.spans = outline.value.spans
         self.shown = min(self.spans, backend.settings.max_trace_spans)
@@ -48,7 +48,7 @@ class LongTrace:
         self._backend, self._tenant, self._bounds = backend, tenant, outline.value.bounds
         self._payload_bytes_left = int(backend.settings.max_inline_payload_bytes)
         self._origins: dict[int, Origin] = {}
-        self._lost: dict[str, str] = {}
+        self._lost = lost
         self._taken, self._block_bytes, self._begun = 0, 0, False
 
     async def blocks(self) -> AsyncGenerator[Sequence[Span]]:
@@ -163,7 +163,7 @@ async def open_long_trace(backend: Backend, tenant: str, trace_id: bytes) -> Lon
         if outline.missing:
             raise Unavailable(f"{', '.join(outline.missing)} did not answer")
         raise NotFound(f"trace {trace_id.hex()} was not found")
-    return LongTrace(backend, tenant, trace_id, outline)
+    return LongTrace(backend, tenant, trace_id, outline, turn.lost)
 
 
 def _bytes_of_slice(block: Slice, form: Form) -> int:
