@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from itertools import pairwise
 
 import numpy as np
@@ -10,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tael.errors import Unavailable
+from tael.storage.clickhouse import native
 from tael.storage.clickhouse.series import arriving
 from tael.storage.clickhouse.series.arriving import Arriving
 
@@ -43,6 +45,24 @@ def test_rows_are_the_same_wherever_an_answer_is_cut(blocks: list[list[tuple[int
     ]
     series, times, values = found.columns
     assert list(zip(series.tolist(), times.tolist(), values.tolist(), strict=True)) == [row for rows in blocks for row in rows]
+
+
+def test_a_large_block_is_not_looked_at_with_every_piece(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each look copies what has come of it."""
+    looks: list[int] = []
+    complete_blocks = native.complete_blocks
+
+    def counted(body: bytes) -> Iterator[tuple[list[native.Column], int]]:
+        looks.append(len(body))
+        return complete_blocks(body)
+
+    monkeypatch.setattr(arriving, "TOGETHER", 64)
+    monkeypatch.setattr(native, "complete_blocks", counted)
+    body, found = block_of([(0, time, 0.0) for time in range(100)]), Arriving()
+    for at in range(len(body)):
+        found.take(body[at : at + 1])
+    assert len(found.blocks()[0][1]) == 100
+    assert sum(looks) < 6 * len(body)
 
 
 @given(BLOCKS.filter(any), st.data())

@@ -34,7 +34,8 @@ class Arriving:
         self._waiting.append(piece)
         self._bytes += len(piece)
         self._fresh += len(piece)
-        if self._fresh >= TOGETHER:
+        # Of a large block a part of its size, or each byte of it would be copied as often as there are pieces.
+        if self._fresh >= max(TOGETHER, self._bytes // 4):
             self._read()
 
     def blocks(self) -> list[tuple[Numbers, Longs]]:
