@@ -130,6 +130,16 @@ async def test_copies(any_tier: HotTier, monkeypatch: pytest.MonkeyPatch, chosen
     assert sum(map(bool, found)) > len(PIPELINES) // 2
 
 
+async def test_durations_of_centuries(hot_tier: HotTier, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As of spans whose ends are in a wrong unit: three of them last longer than an integer counts nanoseconds."""
+    spans = [wire_span(at * S, trace_id=bytes([at % 2 + 1]) * 16, duration_ns=(1 << 62) >> at % 2) for at in range(6)]
+    await hot_tier.store(of_service("shop", *spans))
+    found = await both(
+        hot_tier, monkeypatch, *(f"{{ }} | {limit} | count_over_time()" for limit in ("avg(duration) > 1h", "max(duration) > 1h"))
+    )
+    assert [sum(values) for series in found for values in series.values()] == [6, 6]
+
+
 async def test_lists(hot_tier: HotTier, monkeypatch: pytest.MonkeyPatch) -> None:
     """Their elements are compared."""
     tagged = [wire_span(at * S, trace_id=bytes([at % 3 + 1]) * 16, attributes={"tags": ["a", "b"] if at % 2 else "a"}) for at in range(9)]

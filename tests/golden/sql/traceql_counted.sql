@@ -12,7 +12,7 @@ FROM (
   AND start_time >= fromUnixTimestamp64Nano({around_start:Int64}, 'UTC')
   AND start_time < fromUnixTimestamp64Nano({around_end:Int64}, 'UTC')
   AND status_code = {p4:Int64}
-    GROUP BY trace_id HAVING count() > {limit0:Int64} AND toInt64(sum(greatest(duration_ns, 0)) / count()) > {limit1:Int64}
+    GROUP BY trace_id HAVING count() > {limit0:Int64} AND toInt64(sum(toFloat64(greatest(duration_ns, 0))) / count()) > {limit1:Int64}
   )
   AND NOT trace_id IN (SELECT arrayJoin(arrayMap(id -> toFixedString(unhex(id), 16), {trace_ids:Array(String)}))) AND true
 )
