@@ -5,6 +5,7 @@ A peer that this machine lacks is skipped by name; where ``TAEL_REQUIRE_PEERS`` 
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
 import os
@@ -51,16 +52,23 @@ def packages() -> Path:
     """The directory of the pinned packages, installed once for each lock file."""
     lock = (NODE_PROGRAMS / "package-lock.json").read_bytes()
     directory = _CACHE / hashlib.sha256(lock).hexdigest()[:16]
-    if not (directory / "installed").exists():
-        directory.mkdir(parents=True, exist_ok=True)
-        for name in ("package.json", "package-lock.json", ".npmrc"):
-            shutil.copy(NODE_PROGRAMS / name, directory)
-        command: list[str | Path] = [NODE, _NPM, "ci", "--ignore-scripts", "--no-audit", "--no-fund"]
-        ended = subprocess.run(command, cwd=directory, capture_output=True, text=True, timeout=240, check=False)
-        if ended.returncode != 0:
-            lacking("Node's packages", f"npm ci failed: {ended.stderr[-300:]}")
-        (directory / "installed").touch()
+    directory.mkdir(parents=True, exist_ok=True)
+    # Tests run in several processes, of which the first one installs.
+    with (directory / "lock").open("w") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        if not (directory / "installed").exists():
+            _install(directory)
     return directory
+
+
+def _install(directory: Path) -> None:
+    for name in ("package.json", "package-lock.json", ".npmrc"):
+        shutil.copy(NODE_PROGRAMS / name, directory)
+    command: list[str | Path] = [NODE, _NPM, "ci", "--ignore-scripts", "--no-audit", "--no-fund"]
+    ended = subprocess.run(command, cwd=directory, capture_output=True, text=True, timeout=240, check=False)
+    if ended.returncode != 0:
+        lacking("Node's packages", f"npm ci failed: {ended.stderr[-300:]}")
+    (directory / "installed").touch()
 
 
 def run_sender(command: Sequence[str | Path], environment: Mapping[str, str] | None = None) -> Any:
