@@ -1,5 +1,5 @@
-// Reads a JSON array of queries from standard input, and says of each whether Grafana's LogQL grammar takes it without an error node.
-import { parser } from "@grafana/lezer-logql";
+// Reads a JSON array of queries from standard input, and says of each whether Grafana's grammar takes it without an error node.
+const { parser } = await import(`@grafana/lezer-${process.argv[2]}`);
 
 const chunks = [];
 for await (const chunk of process.stdin) chunks.push(chunk);
