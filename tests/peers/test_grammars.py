@@ -13,9 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.golden import test_logql
 from tests.peers.conftest import NODE, NODE_PROGRAMS
-from tests.support import traceql_cases
+from tests.support import logql_cases, traceql_cases
 
 
 @dataclass(frozen=True)
@@ -30,8 +29,8 @@ class Language:
 
 LANGUAGES = {
     "logql": Language(
-        [query.strip() for query, _ in test_logql.pairs("valid.txt")],
-        dict(test_logql.pairs("refused.txt")),
+        [query.strip() for query, _ in logql_cases.pairs("valid.txt")],
+        dict(logql_cases.pairs("refused.txt")),
         # Loki's parser takes these.
         {
             '{a="b"} | x="1" y="2"': "filters side by side",
