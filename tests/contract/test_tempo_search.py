@@ -19,29 +19,10 @@ from tests.support.doubles import MemorySpans
 from tests.support.query import Api, serving
 from tests.support.storage import START_NS, of_service, wire_span
 from tests.support.traceql import MemorySpansets
-from tests.support.traceql_cases import SPANS, START, pairs
+from tests.support.traceql_cases import SPANS, START
 
 SEARCH = "/tempo/api/search"
 RANGE = {"start": START // 10**9 - 60, "end": START // 10**9 + 60}
-
-
-async def names(api: Api, query: str) -> str:
-    """The spans of each spanset by start, as the cases have them."""
-    body = await api.json(SEARCH, q=f"{query} | select(name)", limit=100, spss=0, **RANGE)
-    traces = sorted(body["traces"], key=lambda trace: trace["traceID"])
-    sets = [spanset["spans"] for trace in traces for spanset in trace["spanSets"]]
-    return " | ".join(
-        ", ".join(span["name"] for span in sorted(spans, key=lambda span: (int(span["startTimeUnixNano"]), span["spanID"])))
-        for spans in sets
-    )
-
-
-async def test_every_case(api: Api) -> None:
-    """What the evaluation finds over a block, a search finds: candidates, columns and merging lose nothing."""
-    await api.store(*encode_spans(SPANS))
-    found = {query: await names(api, query) for query, _ in pairs("evaluated.txt")}
-    wrong = {query: (found[query], expected) for query, expected in pairs("evaluated.txt") if found[query] != expected}
-    assert not wrong
 
 
 async def test_a_search_by_tags(api: Api) -> None:
