@@ -96,6 +96,7 @@ async def test_statistics_and_volumes(loki: Api) -> None:
     ]
     metadata = {"shop": sum(map(len, words)) + 32 + 13 * 8, "job": len("detected_level" + "warn" + "unknown") + 2 * 8}
     volume = await data(loki, "index/volume", query='{service_name=~".+"}')
+    assert volume.pop("stats")["summary"]["totalEntriesReturned"] == 2
     assert volume == {
         "resultType": "vector",
         "result": [{"metric": {"service_name": name}, "value": [end, str(sizes[name] + metadata[name])]} for name in ("shop", "job")],

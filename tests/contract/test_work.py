@@ -81,6 +81,11 @@ async def test_lokis_statistics_are_what_the_hot_tier_read(api: Api) -> None:
     assert (counts["totalEntriesReturned"], counts["totalPostFilterLines"]) == (LINES // 10 + 1, 0)
     assert counts["totalLinesProcessed"] >= LINES
     assert counts["linesProcessedPerSecond"] > 0
+    for path, entries in (("index/volume", 1), ("index/volume_range", LINES // 10)):
+        volume = await loki_stats(api, path, query='{service_name="shop"}')
+        assert volume["totalEntriesReturned"] == entries, path
+        assert volume["totalLinesProcessed"] > 0, path
+        assert volume["shards"] >= 2, path
 
 
 async def test_what_reads_nothing_says_so(api: Api) -> None:

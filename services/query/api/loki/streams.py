@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterable, Mapping
-from typing import Final
+from dataclasses import replace
+from typing import Any, Final
 
 from aiohttp import web
 
 from services.query.api.family import Route
 from services.query.api.loki.answers import bare, seconds, success
 from services.query.api.loki.parameters import DEFAULT_LIMIT, Form, read
+from services.query.api.loki.stats import stats
 from services.query.api.tenant import tenant_of
 from services.query.logql.engine import LogqlEngine, Stream
 from services.query.turns import Allowance, Turns
@@ -19,6 +21,7 @@ from tael.logql.parse import parse_selector
 from tael.model.series import Matcher
 from tael.model.time import TimeRange
 from tael.storage.api import Answer
+from tael.storage.work import Work, measured
 
 _ALWAYS_SHOWN: Final = ("cluster", "namespace", "instance", "pod")
 _ID: Final = re.compile(r"[+-]?\d+(?:\.\d+)?|[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
@@ -83,14 +86,17 @@ class Streams:
         """The bytes of streams, by labels."""
         form = await read(request)
         bounds, matchers = form.bounds(), _of_all(form.text("query"))
-        volume = _Volume(form, matchers)
-        async with self._turns.turn("loki streams", tenant_of(request)) as turn:
-            answer = await turn.ask(self._engine.volumes(tenant_of(request), matchers, bounds, volume.names))
+        volume, allowance = _Volume(form, matchers), self._turns.allowance()
+        given = replace(allowance)
+        with measured() as work:
+            async with self._turns.turn("loki streams", tenant_of(request), allowance) as turn:
+                answer = await turn.ask(self._engine.volumes(tenant_of(request), matchers, bounds, volume.names))
         at = seconds(bounds.end_ns)
         sizes = _sizes(answer.value, volume)
         ranked = sorted(sizes.items(), key=lambda item: (-sum(item[1].values()), item[0]))[: _limit(form)]
         result = [{"metric": dict(labels), "value": [at, str(sum(slots.values()))]} for labels, slots in ranked]
-        return success({"resultType": "vector", "result": result}, answer.missing)
+        cost = _stats(work, given, allowance, len(result))
+        return success({"resultType": "vector", "result": result, "stats": cost}, answer.missing)
 
     async def volume_range(self, request: web.Request) -> web.StreamResponse:
         """The bytes of lines, step by step; a point covers the time before it."""
@@ -100,11 +106,13 @@ class Streams:
         sizes: dict[tuple[tuple[str, str], ...], dict[int, int]] = {}
         missing: dict[str, None] = {}
         allowance = self._turns.allowance()
-        for part in _split(bounds, step):
-            answer = await self._found(request, matchers, part, step, volume.names, allowance)
-            missing |= dict.fromkeys(answer.missing)
-            for labels, slots in _sizes(answer.value, volume).items():
-                sizes.setdefault(labels, {}).update({part.start_ns // step + slot: size for slot, size in slots.items()})
+        given = replace(allowance)
+        with measured() as work:
+            for part in _split(bounds, step):
+                answer = await self._found(request, matchers, part, step, volume.names, allowance)
+                missing |= dict.fromkeys(answer.missing)
+                for labels, slots in _sizes(answer.value, volume).items():
+                    sizes.setdefault(labels, {}).update({part.start_ns // step + slot: size for slot, size in slots.items()})
         ranked = sorted(sizes.items(), key=lambda item: (-sum(item[1].values()), item[0]))[: _limit(form)]
 
         def at(slot: int) -> float:
@@ -112,8 +120,11 @@ class Streams:
             end = (slot + 1) * step
             return seconds(end - 1_000_000 if end < bounds.end_ns else bounds.end_ns)
 
-        result = [{"metric": dict(labels), "values": [[at(slot), str(slots[slot])] for slot in sorted(slots)]} for labels, slots in ranked]
-        return success({"resultType": "matrix", "result": result}, missing)
+        result: list[dict[str, Any]] = [
+            {"metric": dict(labels), "values": [[at(slot), str(slots[slot])] for slot in sorted(slots)]} for labels, slots in ranked
+        ]
+        cost = _stats(work, given, allowance, sum(len(series["values"]) for series in result))
+        return success({"resultType": "matrix", "result": result, "stats": cost}, missing)
 
     async def detected_labels(self, request: web.Request) -> web.StreamResponse:
         """The streams' labels with their number of values, without labels that only hold ids."""
@@ -195,6 +206,11 @@ class _Volume:
         if self._by_name:
             return [((name, ""),) for name in named]
         return [tuple(sorted(named.items()))] if named or self._names else []
+
+
+def _stats(work: Work, given: Allowance, left: Allowance, entries: int) -> dict[str, Any]:
+    queued, ran = given.waiting_seconds - left.waiting_seconds, given.asking_seconds - left.asking_seconds
+    return stats(work, queued_seconds=queued, ran_seconds=ran, entries=entries)
 
 
 def _sizes(streams: Iterable[Stream], volume: _Volume) -> dict[tuple[tuple[str, str], ...], dict[int, int]]:
