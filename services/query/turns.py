@@ -83,6 +83,10 @@ class Turns:
         """The time of a query that takes several turns: as much in all as others have for one. ``lost`` is that of an allowance before."""
         return Allowance(self._timeout_seconds, self._timeout_seconds, {} if lost is None else lost)
 
+    def spent(self, left: Allowance) -> tuple[float, float]:
+        """The seconds that a query has waited for its turns, and those that it was running in them."""
+        return self._timeout_seconds - left.waiting_seconds, self._timeout_seconds - left.asking_seconds
+
     @contextlib.asynccontextmanager
     async def turn(self, route: str, tenant: str = "", allowance: Allowance | None = None) -> AsyncIterator[Turn]:
         """Run the block as one query of ``tenant``, or as a part of one, whose time is taken from its ``allowance``. Raises Overloaded

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import replace
 from typing import Any, Final
 
 from aiohttp import web
@@ -87,7 +86,6 @@ class Streams:
         form = await read(request)
         bounds, matchers = form.bounds(), _of_all(form.text("query"))
         volume, allowance = _Volume(form, matchers), self._turns.allowance()
-        given = replace(allowance)
         with measured() as work:
             async with self._turns.turn("loki streams", tenant_of(request), allowance) as turn:
                 answer = await turn.ask(self._engine.volumes(tenant_of(request), matchers, bounds, volume.names))
@@ -95,7 +93,7 @@ class Streams:
         sizes = _sizes(answer.value, volume)
         ranked = sorted(sizes.items(), key=lambda item: (-sum(item[1].values()), item[0]))[: _limit(form)]
         result = [{"metric": dict(labels), "value": [at, str(sum(slots.values()))]} for labels, slots in ranked]
-        cost = _stats(work, given, allowance, len(result))
+        cost = self._cost(work, allowance, len(result))
         return success({"resultType": "vector", "result": result, "stats": cost}, answer.missing)
 
     async def volume_range(self, request: web.Request) -> web.StreamResponse:
@@ -106,7 +104,6 @@ class Streams:
         sizes: dict[tuple[tuple[str, str], ...], dict[int, int]] = {}
         missing: dict[str, None] = {}
         allowance = self._turns.allowance()
-        given = replace(allowance)
         with measured() as work:
             for part in _split(bounds, step):
                 answer = await self._found(request, matchers, part, step, volume.names, allowance)
@@ -123,8 +120,12 @@ class Streams:
         result: list[dict[str, Any]] = [
             {"metric": dict(labels), "values": [[at(slot), str(slots[slot])] for slot in sorted(slots)]} for labels, slots in ranked
         ]
-        cost = _stats(work, given, allowance, sum(len(series["values"]) for series in result))
+        cost = self._cost(work, allowance, sum(len(series["values"]) for series in result))
         return success({"resultType": "matrix", "result": result, "stats": cost}, missing)
+
+    def _cost(self, work: Work, left: Allowance, entries: int) -> dict[str, Any]:
+        queued, ran = self._turns.spent(left)
+        return stats(work, queued_seconds=queued, ran_seconds=ran, entries=entries)
 
     async def detected_labels(self, request: web.Request) -> web.StreamResponse:
         """The streams' labels with their number of values, without labels that only hold ids."""
@@ -206,11 +207,6 @@ class _Volume:
         if self._by_name:
             return [((name, ""),) for name in named]
         return [tuple(sorted(named.items()))] if named or self._names else []
-
-
-def _stats(work: Work, given: Allowance, left: Allowance, entries: int) -> dict[str, Any]:
-    queued, ran = given.waiting_seconds - left.waiting_seconds, given.asking_seconds - left.asking_seconds
-    return stats(work, queued_seconds=queued, ran_seconds=ran, entries=entries)
 
 
 def _sizes(streams: Iterable[Stream], volume: _Volume) -> dict[tuple[tuple[str, str], ...], dict[int, int]]:
