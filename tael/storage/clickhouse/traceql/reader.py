@@ -28,8 +28,8 @@ from tael.storage.clickhouse.traceql.compared import Compared, among, compared
 from tael.storage.clickhouse.traceql.counting import MANY, ValueCounts
 from tael.storage.clickhouse.traceql.finding import Found
 from tael.storage.clickhouse.traceql.span_blocks import SpanBlocks
-from tael.storage.clickhouse.traceql.span_sums import SpanSums, range_of
-from tael.storage.clickhouse.traceql.statements import widened
+from tael.storage.clickhouse.traceql.span_sums import SpanSums
+from tael.storage.clickhouse.traceql.statements import range_of, widened
 from tael.storage.clickhouse.traceql.suggest import Suggestions
 from tael.storage.clickhouse.traceql.traces import LIMITS, SAMPLE_NS, TraceBlocks
 from tael.traceql import comparison

@@ -9,7 +9,6 @@ from functools import partial
 
 from tael.errors import TooLarge
 from tael.model import predicate as p
-from tael.model.time import TimeRange
 from tael.storage.clickhouse.client import Limits
 from tael.storage.clickhouse.conditions import Statement
 from tael.storage.clickhouse.predicate import is_narrow
@@ -17,6 +16,7 @@ from tael.storage.clickhouse.source import Source
 from tael.storage.clickhouse.traceql import statements
 from tael.storage.clickhouse.traceql.counted import CountedTraces
 from tael.storage.clickhouse.traceql.span_blocks import SpanBlocks
+from tael.storage.clickhouse.traceql.statements import range_of
 from tael.storage.clickhouse.traceql.sums import sums_by_labels
 from tael.storage.clickhouse.traceql.traces import AT_ONCE, LIMITS, TraceBlocks
 from tael.traceql.ast import MetricsAggregate, Query
@@ -111,12 +111,6 @@ class SpanSums:
         found = await asyncio.to_thread(sums_by_labels, columns, wanted.function, wanted.grid, most=most, exemplars=wanted.exemplars)
         for labels, sums in found:
             wanted.into.add_sums(labels, sums)
-
-
-def range_of(grid: Grid) -> TimeRange:
-    """The spans that a grid counts."""
-    first, last = grid.range_ns
-    return TimeRange(max(0, first + 1), last + 1)
 
 
 def _add(spans: Block, query: Query, into: Accumulator) -> None:

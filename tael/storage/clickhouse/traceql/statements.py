@@ -235,6 +235,12 @@ def read_spans(
     return Statement(sql, {**columns.parameters, **where.parameters}), [named for named, _ in selected]
 
 
+def range_of(grid: Grid) -> TimeRange:
+    """The spans that a grid counts."""
+    first, last = grid.range_ns
+    return TimeRange(max(0, first + 1), last + 1)
+
+
 def sum_spans(
     source: Source,
     tenant: str,
@@ -258,8 +264,7 @@ def sum_spans(
     if value is None or any(group is None or "arrayMap" in group for group in groups):
         return None
     where = Conditions(tenant)
-    first, last = grid.range_ns
-    time_range = TimeRange(max(0, first + 1), last + 1)
+    time_range = range_of(grid)
     where.within("start_time", time_range)
     where.add(condition(predicate, SPAN_COLUMNS, where.parameters))
     if of_traces is not None:
