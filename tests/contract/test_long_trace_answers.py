@@ -231,13 +231,18 @@ async def test_a_shard_that_goes_away_in_the_middle_is_named(cut_small: Callable
     assert len(answer["spans"]) == 20
 
 
+async def answered_beside(silent: LongTraceReader) -> Any:
+    """The answer of a shard that answers and of ``silent``, which is not waited for long."""
+    shards: Shards[LongTraceReader] = Shards([Shard("shard-0", MemoryLongTraces(many(20))), Shard("shard-1", silent)], deadline_seconds=0.5)
+    async with serving(MemorySpans(many(20)), long_traces=MergedLongTraces(shards)) as api:
+        return await api.json(_PATH)
+
+
 async def test_a_shard_that_stops_answering_in_the_middle_is_waited_for_once(cut_small: Callable[[], None]) -> None:
     """Not with each of the blocks that follow."""
     cut_small()
     silent = Scripted(many(20), good=1)
-    shards: Shards[LongTraceReader] = Shards([Shard("shard-0", MemoryLongTraces(many(20))), Shard("shard-1", silent)], deadline_seconds=0.5)
-    async with serving(MemorySpans(many(20)), long_traces=MergedLongTraces(shards)) as api:
-        answer = await api.json(_PATH)
+    answer = await answered_beside(silent)
     assert (answer["missing_shards"], len(answer["spans"]), len(silent.parts)) == (["shard-1"], 20, 2)
 
 
@@ -253,9 +258,7 @@ async def test_a_shard_without_an_outline_is_not_waited_for_again(cut_small: Cal
     """The trace lacks its spans from the beginning."""
     cut_small()
     silent = SilentOutline(many(20), good=0)
-    shards: Shards[LongTraceReader] = Shards([Shard("shard-0", MemoryLongTraces(many(20))), Shard("shard-1", silent)], deadline_seconds=0.5)
-    async with serving(MemorySpans(many(20)), long_traces=MergedLongTraces(shards)) as api:
-        answer = await api.json(_PATH)
+    answer = await answered_beside(silent)
     assert (answer["missing_shards"], len(answer["spans"]), len(silent.parts)) == (["shard-1"], 20, 0)
 
 
