@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import contextlib
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final
 
@@ -240,21 +241,24 @@ class ClickHouseSeries:
         return await self._clickhouse.query(statement.sql, statement.parameters, QUERY_LIMITS)
 
     async def _columns(self, statement: Statement, settings: Mapping[str, Any] | None = None) -> list[native.Column]:
-        pieces: list[bytes] = []
-        await self._pieces(pieces.append, statement, settings)
-        return native.read(b"".join(pieces))
+        asked = {**_SETTINGS, **(settings or {})}
+        with _within_limits():
+            return native.read(await self._clickhouse.native(statement.sql, statement.parameters, _LIMITS, asked))
 
     async def _floats(self, statement: Statement) -> Arriving:
         found = Arriving()
-        await self._pieces(found.take, statement)
+        with _within_limits():
+            await self._clickhouse.native_pieces(found.take, statement.sql, statement.parameters, _LIMITS, _SETTINGS)
         return found
 
-    async def _pieces(self, take: Callable[[bytes], None], statement: Statement, settings: Mapping[str, Any] | None = None) -> None:
-        """An answer as it comes. Raises TooLarge when the shard would need more memory, or return more, than one query may."""
-        try:
-            await self._clickhouse.native_pieces(take, statement.sql, statement.parameters, _LIMITS, {**_SETTINGS, **(settings or {})})
-        except TooLarge as error:
-            raise TooLarge(TOO_MANY_SAMPLES) from error
+
+@contextlib.contextmanager
+def _within_limits() -> Iterator[None]:
+    """Raises TooLarge when the shard would need more memory, or return more, than one query may."""
+    try:
+        yield
+    except TooLarge as error:
+        raise TooLarge(TOO_MANY_SAMPLES) from error
 
 
 def _histogram_bytes(max_samples: int) -> Mapping[str, Any]:
